@@ -1,0 +1,44 @@
+"""A differentiable JAX solver of the CLM5 soil carbon model.
+
+Importing it chooses the precision of the process: float64, see :mod:`binn_prob.precision`.
+"""
+
+from binn_prob.precision import use_precision
+
+use_precision()  # before the imports below make their first array
+
+from binn_prob.clm5.dense import dense_steady_state  # noqa: E402
+from binn_prob.clm5.forcing import LITTER_POOLS, Forcing  # noqa: E402
+from binn_prob.clm5.layers import INTERFACE_DEPTH, LAYERS, NODE_DEPTH, THICKNESS  # noqa: E402
+from binn_prob.clm5.parameters import DEFAULTS, NAMES, PARAMETERS, RANGES, physical, unit  # noqa: E402
+from binn_prob.clm5.processes import PROCESS_NAMES, PROCESSES, processes, processes_of  # noqa: E402
+from binn_prob.clm5.profile import at_depth, soil_organic_carbon  # noqa: E402
+from binn_prob.clm5.steady_state import SoilColumn, prepare, solve, steady_state  # noqa: E402
+from binn_prob.clm5.transfers import POOLS  # noqa: E402
+
+__all__ = [
+    "DEFAULTS",
+    "INTERFACE_DEPTH",
+    "LAYERS",
+    "LITTER_POOLS",
+    "NAMES",
+    "NODE_DEPTH",
+    "PARAMETERS",
+    "POOLS",
+    "PROCESSES",
+    "PROCESS_NAMES",
+    "RANGES",
+    "THICKNESS",
+    "Forcing",
+    "SoilColumn",
+    "at_depth",
+    "dense_steady_state",
+    "physical",
+    "prepare",
+    "processes",
+    "processes_of",
+    "soil_organic_carbon",
+    "solve",
+    "steady_state",
+    "unit",
+]
