@@ -1,0 +1,18 @@
+from . import new_york, schema, splits, synthetic
+from .schema import validate
+from .sources import load
+from .splits import folds, split
+from .summary import describe, fingerprint
+
+__all__ = [
+    "describe",
+    "fingerprint",
+    "folds",
+    "load",
+    "new_york",
+    "schema",
+    "split",
+    "splits",
+    "synthetic",
+    "validate",
+]

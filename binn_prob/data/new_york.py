@@ -1,0 +1,180 @@
+"""The published soil profiles of New York State: 1,406 WoSIS profiles with their covariates and CLM5 forcing.
+
+The files are those of the BINN demonstration (Xu et al. 2025, arXiv 2502.00672), read as they stand: units are not
+converted, columns keep their published names.  :func:`fetch` downloads them; :func:`read` returns the profiles and
+:func:`read_grid` the 132 half-degree cells of the state for maps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from binn_prob.clm5.forcing import DIMENSIONS
+from binn_prob.data.download import cache_folder, download
+from binn_prob.data.new_york_tables import GRID, PROFILES, Files, read_sites, read_table
+from binn_prob.data.observations import below_bedrock, left_packed
+from binn_prob.data.schema import attach_units, validate
+
+__all__ = ["ENVIRONMENT_VARIABLE", "MAXIMUM_SOC", "REGISTRY", "URL", "data_folder", "fetch", "read", "read_grid"]
+
+_COMMIT = "a1c5e0e0383f23bb344c77e693a99c68c4bc1abe"
+URL = f"https://raw.githubusercontent.com/Hardyxu8067/BINN_Demo/{_COMMIT}/Input_Data/"
+"""Where the published files are downloaded from."""
+
+REGISTRY = Path(__file__).with_name("new_york_registry.txt")
+"""Relative path and SHA-256 of each published file."""
+
+ENVIRONMENT_VARIABLE = "BINN_PROB_DATA"
+"""Names the folder that holds ``Training_Data/`` and ``Prediction_Data/``, in place of the cache folder."""
+
+MAXIMUM_SOC = 200_000.0
+"""Observations above this are taken for errors [g C m-3]: pure organic matter holds 150,000 to 200,000."""
+
+
+def data_folder(folder: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder of the published files: ``folder``, else ``BINN_PROB_DATA``, else the cache folder."""
+    chosen = folder or os.environ.get(ENVIRONMENT_VARIABLE)
+    return Path(chosen).expanduser() if chosen else cache_folder() / "new_york"
+
+
+def fetch(
+    folder: str | os.PathLike[str] | None = None, base_url: str = URL, *, retries: int = 3, progressbar: bool = True
+) -> Path:
+    """Download the published files (25 MB), each checked against its SHA-256.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Where they go; see :func:`data_folder`.  Files that are there already and right are not downloaded again.
+    base_url : str
+        The address of the folder that holds ``Training_Data/``.
+    retries : int
+        How many times a failed download of a file is tried again.
+    progressbar : bool
+        Whether to show one on the terminal.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    InputError
+        See :func:`binn_prob.data.download.download`.
+    """
+    return download(REGISTRY, base_url, data_folder(folder), retries=retries, progressbar=progressbar)
+
+
+def read(folder: str | os.PathLike[str] | None = None, *, exclude: bool = True) -> xr.Dataset:
+    """Read the published profiles.
+
+    Parameters
+    ----------
+    folder : path, optional
+        The folder that holds ``Training_Data/``; see :func:`data_folder`.
+    exclude : bool
+        Leave out what cannot be used: sites with missing covariates or forcing; observations of zero SOC, above
+        :data:`MAXIMUM_SOC` or below bedrock; sites then left without observation.  ``attrs["exclusions"]`` counts each
+        under the first reason that applies.  Without it all 1,406 profiles come in published order, missing forcing and
+        continuous covariates as NaN, missing categories as -1 and a missing bedrock layer as 0; such a Dataset is not
+        valid, and :func:`binn_prob.data.validate` names the sites whose forcing or SOC is not.
+
+    Returns
+    -------
+    xarray.Dataset
+        See :mod:`binn_prob.data.schema`; ``site`` is the published profile id.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, truncated or unreadable.
+    """
+    dataset = _sites(folder, PROFILES, "new-york")
+    shape = (dataset.sizes["site"], 200)
+    for name, file in (("soc", "obs_soc_NY.txt"), ("depth", "obs_soc_depth.txt")):
+        dataset[name] = ("site", "observation"), read_table(data_folder(folder) / PROFILES.folder / file, shape)
+    dataset = attach_units(left_packed(dataset))
+    return _usable(dataset) if exclude else dataset
+
+
+def read_grid(folder: str | os.PathLike[str] | None = None, *, exclude: bool = True) -> xr.Dataset:
+    """Read the 132 half-degree cells of the state, which have covariates and forcing but no observation.
+
+    Parameters
+    ----------
+    folder : path, optional
+        The folder that holds ``Prediction_Data/``; see :func:`data_folder`.
+    exclude : bool
+        Leave out cells with missing covariates or forcing, as :func:`read` does.
+
+    Returns
+    -------
+    xarray.Dataset
+        See :mod:`binn_prob.data.schema`; ``site`` is the published cell number, and ``soc`` and ``depth`` hold one
+        observation per cell, which is NaN.  Some categories do not occur among the profiles.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, truncated or unreadable.
+    """
+    dataset = _sites(folder, GRID, "new-york-grid")
+    for name in ("soc", "depth"):
+        dataset[name] = ("site", "observation"), np.full((dataset.sizes["site"], 1), np.nan)
+    dataset = attach_units(dataset)
+    return _usable(dataset, observed=False) if exclude else dataset
+
+
+def _sites(folder: str | os.PathLike[str] | None, files: Files, name: str) -> xr.Dataset:
+    """Read one set of sites and say what it is."""
+    source = f"BINN demonstration data, {URL}{files.folder}"
+    return read_sites(data_folder(folder), files).assign_attrs(name=name, source=source, exclusions="{}")
+
+
+def _missing_covariates(dataset: xr.Dataset) -> xr.DataArray:
+    missing = dataset["continuous"].isnull().any("continuous_covariate")
+    return missing | (dataset["categorical"] < 0).any("categorical_covariate")
+
+
+def _missing_forcing(dataset: xr.Dataset) -> xr.DataArray:
+    missing = dataset["bedrock_layer"] < 1
+    for name, dimensions in DIMENSIONS.items():
+        missing = missing | dataset[name].isnull().any(dimensions[1:])
+    return missing
+
+
+_Test = Callable[[xr.Dataset], xr.DataArray]
+_SITE_REASONS: dict[str, _Test] = {
+    "sites with missing covariates": _missing_covariates,
+    "sites with missing forcing": _missing_forcing,
+}
+_OBSERVATION_REASONS: dict[str, _Test] = {
+    "observations of zero SOC": lambda dataset: dataset["soc"] <= 0,
+    f"observations of implausible SOC, above {MAXIMUM_SOC:.0f} g C m-3": lambda dataset: dataset["soc"] > MAXIMUM_SOC,
+    "observations below bedrock": below_bedrock,
+}
+
+
+def _usable(dataset: xr.Dataset, *, observed: bool = True) -> xr.Dataset:
+    """Leave out what cannot be used, reason by reason, and count it."""
+    counts: dict[str, int] = {}
+    for reason, test in _SITE_REASONS.items():
+        wrong = test(dataset).to_numpy()
+        counts[reason] = int(wrong.sum())
+        dataset = dataset.isel(site=~wrong)
+    if observed:
+        for reason, test in _OBSERVATION_REASONS.items():
+            excluded = test(dataset)
+            counts[reason] = int(excluded.sum())
+            dataset = dataset.assign({name: dataset[name].where(~excluded) for name in ("soc", "depth")})
+        unobserved = dataset["soc"].isnull().all("observation").to_numpy()
+        counts["sites without observation"] = int(unobserved.sum())
+        dataset = left_packed(dataset.isel(site=~unobserved))
+    return validate(dataset.assign_attrs(exclusions=json.dumps(counts)))
