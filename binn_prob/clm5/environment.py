@@ -68,8 +68,13 @@ def water_scalar(w_scaling: Array, environment: Environment) -> Array:
 
 
 def depth_scalar(efolding: Array) -> Array:
-    """Depth scalar ``exp(-z / efolding)`` [1], (layer, site)."""
-    return jnp.exp(-NODE_DEPTH[:LAYERS, None] / efolding)
+    """Depth scalar ``exp(-z / efolding)`` [1], (layer, site).
+
+    It stops at the square root of the smallest number of the precision in use: PRODA's range lets ``efolding`` come so
+    near 0 that the scalar would become 0 and the carbon infinite.
+    """
+    steepest = -0.5 * jnp.log(jnp.finfo(efolding.dtype).tiny)
+    return jnp.exp(-jnp.minimum(NODE_DEPTH[:LAYERS, None] / efolding, steepest))
 
 
 def modifiers(parameters: Mapping[str, Array], environment: Environment) -> tuple[Array, Array]:

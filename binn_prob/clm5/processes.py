@@ -171,6 +171,7 @@ def _baseline_decomposition(parameters: Mapping[str, Array], carbon: Array, form
 
 
 def _published_allocation(parameters: Mapping[str, Array], soil: SoilColumn) -> Array:
+    """Estimate of beta from the layers down to which only a part of the litter is counted; NaN where there is none."""
     cumulated = jnp.cumsum(allocation_fractions(parameters, soil.litter.receives), axis=0)
     incomplete = cumulated < 1.0 - _COMPLETE
     remaining = jnp.where(incomplete, 1.0 - cumulated, 1.0)

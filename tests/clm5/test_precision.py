@@ -1,0 +1,51 @@
+"""Precision and devices are chosen once per process: tested in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SINGLE = """
+from dataclasses import fields
+import sys
+import jax
+import numpy as np
+from binn_prob.clm5 import Forcing, prepare, solve
+jax.config.update("jax_num_cpu_devices", 2)  # refused once JAX has started
+source, target = sys.argv[1:]
+stored = np.load(source)
+variables = {field.name: stored[field.name] for field in fields(Forcing)}
+forcing = Forcing(**{name: jax.numpy.asarray(value) for name, value in variables.items()})
+assert jax.local_device_count() == 2
+pools = {column: solve(stored["parameters"], prepare(forcing, column)) for column in ("closed", "published")}
+np.savez(target, **pools)
+"""
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """Pools of the exact columns in float32; the process asks for a second device after binn_prob was imported."""
+    source = Path(__file__).with_name("data") / "exact_columns.npz"
+    target = tmp_path_factory.mktemp("single") / "pools.npz"
+    environment = {**os.environ, "BINN_PROB_PRECISION": "float32", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", SINGLE, str(source), str(target)], env=environment, check=True)
+    with np.load(target) as file:
+        return {name: file[name] for name in file.files}
+
+
+@pytest.mark.parametrize("column", ["closed", "published"])
+def test_single_precision(column: str, single: dict[str, np.ndarray], exact: dict[str, np.ndarray]) -> None:
+    """Nothing is lost to cancellation in float32 either; only a depth scalar below 1e-19 is out of its range."""
+    pools, expected = single[column], exact[f"pools_{column}"]
+    assert pools.dtype == np.float32
+    assert np.isfinite(pools).all()
+    assert (pools >= 0).all()
+    soil = np.arange(20) < exact["bedrock_layer"][:, None]
+    compared = (soil & (exact["parameters"][:, 3] > 0.2)[:, None])[:, None] & (expected > 1e-20)
+    assert compared.sum() > 400
+    np.testing.assert_allclose(pools[compared], expected[compared], rtol=5e-5)
