@@ -1,0 +1,82 @@
+"""What every model does with parameters: solve the soil columns and say what they hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+from jax import Array
+
+from binn_prob.clm5 import Forcing, SoilColumn, at_depth, prepare, processes_of, soil_organic_carbon, solve
+from binn_prob.models.encoding import Covariates
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from binn_prob.clm5.transport import Column
+
+__all__ = ["Profiles", "soil_organic_carbon_profiles"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Profiles:
+    """Sites as a model reads them: a pytree of arrays, made once per Dataset."""
+
+    soil: SoilColumn
+    depth: Array
+    """(site, observation) depth of the observations, any depth in the padding [m]"""
+    mask: Array
+    """(site, observation) whether there is an observation"""
+    bedrock_layer: Array
+    """(site,) number of soil layers to which depths are confined"""
+    soc: Array | None
+    """(site, observation) observed carbon, 1 in the padding; None when it is to be predicted [g C m-3]"""
+    covariates: Covariates | None = None
+
+    @classmethod
+    def from_dataset(cls, dataset: xr.Dataset, column: Column, covariates: Covariates | None = None) -> Profiles:
+        """Prepare a Dataset.
+
+        Raises
+        ------
+        InputError
+            If the forcing is incomplete or there is no such column.
+        """
+        forcing = Forcing.from_dataset(dataset)
+        depth = dataset["depth"].transpose("site", "observation").to_numpy()
+        soc = dataset["soc"].transpose("site", "observation").to_numpy()
+        soil = prepare(forcing, column)
+        return cls(
+            soil=soil,
+            depth=jnp.asarray(np.nan_to_num(depth, nan=0.0)),
+            mask=jnp.asarray(np.isfinite(depth) & np.isfinite(soc)),
+            bedrock_layer=jnp.sum(soil.active, axis=0),
+            soc=jnp.asarray(np.nan_to_num(soc, nan=1.0)),
+            covariates=covariates,
+        )
+
+    def without_observations(self) -> Profiles:
+        """Return the same sites with their carbon to be predicted."""
+        return replace(self, soc=None)
+
+
+def soil_organic_carbon_profiles(parameters: Array, profiles: Profiles) -> Array:
+    """Solve the columns and record what every model reports.
+
+    The deterministic sites are ``parameters`` (site, parameter) in physical units, ``soc_layer`` (site, layer)
+    [g C m-3], ``processes`` (site, process) and ``soc_at_depth`` (site, observation) [g C m-3].
+
+    Returns
+    -------
+    array (site, observation) [g C m-3]
+    """
+    parameters = numpyro.deterministic("parameters", parameters)
+    pools = solve(parameters, profiles.soil)
+    soc = numpyro.deterministic("soc_layer", soil_organic_carbon(pools))
+    numpyro.deterministic("processes", processes_of(parameters, pools, profiles.soil))
+    return numpyro.deterministic("soc_at_depth", at_depth(soc, profiles.depth, profiles.bedrock_layer))
