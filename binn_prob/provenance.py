@@ -1,0 +1,45 @@
+"""Where a result comes from: versions of the software, and the commit of its sources."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+__all__ = ["git_commit", "versions"]
+
+_DISTRIBUTIONS = ("binn-prob", "jax", "jaxlib", "numpyro", "flax", "optax", "numpy", "xarray", "pandas", "arviz-stats")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the installed libraries that a result depends on."""
+    found = {"python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+@cache
+def git_commit() -> str:
+    """Return the commit of binn_prob's sources, with ``-dirty`` if they have been edited since.
+
+    Empty where binn_prob does not run from a git checkout of its own.
+    """
+    folder = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # not the repository around a virtual environment
+        commit = git("rev-parse", "HEAD")
+        edited = git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return f"{commit}-dirty" if edited else commit

@@ -1,0 +1,95 @@
+"""Monte Carlo dropout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from numpyro.infer import init_to_sample
+from numpyro.infer.autoguide import AutoDelta
+
+from binn_prob.errors import InputError
+from binn_prob.inference.base import Fit, Model, Stopwatch, without_deterministics
+from binn_prob.inference.options import check_positive
+from binn_prob.inference.training import train
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["MCDropout"]
+
+
+@dataclass(frozen=True)
+class MCDropout:
+    """Draws that differ by the hidden units that are switched off (Gal and Ghahramani 2016, ICML).
+
+    **Posterior**: weights and error scale are the point that maximises the posterior density under dropout; each draw
+    is that network with another random set of hidden units off, the same for all sites.  The spread depends on the
+    dropout rate, which the data do not inform.
+
+    **Use it** for large networks and many sites, as BINN does, and check its coverage.  **Do not** read its intervals
+    as those of the model's posterior without that check.
+
+    **Cost**: one optimisation; draws are forward passes.
+    """
+
+    name: ClassVar[str] = "mc_dropout"
+    needs_network: ClassVar[bool] = True
+
+    rate: float = 0.2
+    """Share of the hidden units that are off, in training and in prediction."""
+    draws: int = 1000
+    """Stochastic passes."""
+    steps: int = 3000
+    """Most optimisation steps."""
+    learning_rate: float = 0.01
+    """Of Adam, at the start."""
+    patience: int | None = 5
+    """Stop when the mean loss of 100 steps has not improved this many times in a row; None takes all steps."""
+
+    def __post_init__(self) -> None:
+        check_positive(self, "draws", "steps", "learning_rate")
+        if not 0.0 < self.rate < 1.0:
+            raise InputError(f"mc_dropout rate {self.rate}", "a number between 0 and 1", "choose for example 0.1")
+
+    def fit(self, key: Array, model: Model, dataset: xr.Dataset, *, progress: bool = True) -> Fit:
+        """Fit the weights with dropout on.
+
+        Raises
+        ------
+        InputError
+            If the model has no network.
+        FitError
+            If the optimisation diverges.
+        """
+        if not model.has_network:
+            raise InputError(
+                f"method 'mc_dropout' for the model {model.name!r}, which has no network",
+                "a model with hidden units to drop, such as 'binn'",
+                "use 'vi' or 'nuts' for this model",
+            )
+        stopwatch = Stopwatch()
+        train_key, predict_key = jax.random.split(key)
+        encoding = model.encode(dataset)
+        profiles = model.prepare(dataset, encoding)
+        silent = without_deterministics(model)
+        guide = AutoDelta(silent, init_loc_fn=init_to_sample)
+        trained = train(
+            train_key, silent, guide, profiles, steps=self.steps, learning_rate=self.learning_rate,
+            patience=self.patience, label="mc_dropout", progress=progress, dropout_rate=self.rate,
+        )  # fmt: skip
+        point = guide.median(trained.parameters)
+        return Fit(
+            method=self,
+            model=model,
+            dataset=dataset,
+            encoding=encoding,
+            draws={site: jnp.broadcast_to(value, (1, self.draws, *value.shape)) for site, value in point.items()},
+            key=predict_key,
+            wall_seconds=stopwatch.seconds(),
+            sample_stats={"loss": trained.losses},
+            options={"dropout_rate": self.rate, "shared_mask": True},
+        )

@@ -1,0 +1,166 @@
+"""What every method promises on every model that it serves, through one table.  A new method is a new row."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+
+from binn_prob.errors import InputError
+from binn_prob.inference import METHODS, NUTS, VI, Fit, MCDropout
+from binn_prob.models import BINN, SiteModel
+
+
+class Case(NamedTuple):
+    method: object
+    model: object
+    chains: int
+    draws: int
+    statistics: frozenset[str]
+
+
+TRAINED = frozenset({"loss"})
+SAMPLED = frozenset({"diverging", "acceptance_rate", "n_steps", "energy", "step_size"})
+SMALL = BINN(hidden=(4,))
+QUICK = NUTS(chains=2, warmup=30, draws=20, max_tree_depth=4, start_steps=200)
+
+CASES = {
+    "mc_dropout, binn": Case(MCDropout(draws=30, steps=200), SMALL, 1, 30, TRAINED),
+    "vi, binn": Case(VI(draws=30, steps=200), SMALL, 1, 30, TRAINED),
+    "vi low rank, binn": Case(VI(guide="low_rank", draws=30, steps=100), SMALL, 1, 30, TRAINED),
+    "nuts, binn": Case(QUICK, SMALL, 2, 20, SAMPLED),
+    "vi, site": Case(VI(draws=30, steps=200), SiteModel(), 1, 30, TRAINED),
+    "nuts, site": Case(QUICK, SiteModel(), 2, 20, SAMPLED),
+}
+TABLE = pytest.mark.parametrize("name", CASES)
+
+
+@pytest.fixture(scope="module")
+def fits(split):
+    """Every case fitted once, when first asked for."""
+    made: dict[str, Fit] = {}
+
+    def get(name: str) -> Fit:
+        if name not in made:
+            case = CASES[name]
+            made[name] = case.method.fit(jax.random.key(1), case.model, split[0], progress=False)
+        return made[name]
+
+    return get
+
+
+def structure(tree):
+    """Names, dimensions and coordinates of a tree, without those of the draws."""
+    return {
+        f"{node.path}/{name}": (variable.dims[2:], sorted(map(str, variable.coords)))
+        for node in tree.subtree
+        for name, variable in node.data_vars.items()
+        if "sample_stats" not in node.path and name != "soc_scale"
+    }
+
+
+@TABLE
+def test_draws_have_chains_and_draws_in_front(name, fits):
+    case, fit = CASES[name], fits(name)
+    assert {values.shape[:2] for values in fit.draws.values()} == {(case.chains, case.draws)}
+    assert all(np.isfinite(values).all() for values in fit.draws.values())
+
+
+@TABLE
+def test_statistics_are_those_of_the_method(name, fits):
+    case, fit = CASES[name], fits(name)
+    assert set(fit.sample_stats) == case.statistics
+    assert fit.markov_chain == (case.statistics == SAMPLED)
+    assert fit.wall_seconds > 0.0
+
+
+@TABLE
+def test_results_have_the_same_form_whatever_the_method(name, fits):
+    tree, reference = fits(name).posterior(), fits("nuts, binn").posterior()
+    assert structure(tree) == structure(reference)
+    assert tree.attrs.keys() == reference.attrs.keys()
+    assert tree.attrs["method"] == CASES[name].method.name
+
+
+@TABLE
+def test_draws_differ_from_each_other(name, fits):
+    parameters = fits(name).posterior()["posterior/parameters"].std(("chain", "draw"))
+    assert float((parameters > 0.0).mean()) > 0.99
+
+
+@TABLE
+def test_predictions_repeat(name, fits):
+    first, second = fits(name).posterior(), fits(name).posterior()
+    for group in ("posterior", "posterior_predictive"):
+        assert first[group].to_dataset().identical(second[group].to_dataset())
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.model.has_network])
+def test_held_out_sites_are_predicted(name, fits, split):
+    tree = fits(name).tree(split[1])
+    held_out = tree["held_out/posterior/parameters"]
+    assert list(held_out["site"].values) == list(split[1]["site"].values)
+    assert np.isfinite(held_out).all()
+    observed = np.isfinite(split[1]["depth"].values)
+    predicted = tree["held_out/posterior_predictive/soc"].values
+    assert (predicted[..., observed] > 0.0).all()
+    assert np.isnan(predicted[..., ~observed]).all()
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.model.has_network])
+def test_independent_sites_say_nothing_about_others(name, fits, split):
+    with pytest.raises(InputError, match="not fitted to"):
+        fits(name).predict(split[1])
+
+
+@pytest.mark.parametrize("name", ["mc_dropout, binn", "vi, binn", "nuts, binn"])
+def test_the_key_determines_every_number(name, fits, split):
+    case = CASES[name]
+    again = case.method.fit(jax.random.key(1), case.model, split[0], progress=False)
+    other = case.method.fit(jax.random.key(2), case.model, split[0], progress=False)
+    for site, values in fits(name).draws.items():
+        np.testing.assert_array_equal(values, again.draws[site])
+        assert not np.array_equal(values, other.draws[site])
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.statistics == TRAINED])
+def test_training_lowers_the_loss(name, fits):
+    loss = np.asarray(fits(name).sample_stats["loss"])
+    assert loss[-50:].mean() < loss[:50].mean()
+
+
+def test_dropout_draws_spread_with_the_rate(split):
+    spread = []
+    for rate in (0.05, 0.5):
+        fit = MCDropout(rate=rate, draws=50, steps=100).fit(jax.random.key(0), SMALL, split[0], progress=False)
+        spread.append(float(fit.posterior()["posterior/parameters"].std("draw").mean()))
+        assert np.ptp(fit.draws["weights"], axis=1).max() == 0.0  # the weights are a point
+    assert spread[1] > spread[0] > 0.0
+
+
+def test_dropout_needs_a_network(split):
+    with pytest.raises(InputError, match="no network"):
+        MCDropout().fit(jax.random.key(0), SiteModel(), split[0], progress=False)
+
+
+def test_methods_have_their_words():
+    assert {word: made().name for word, made in METHODS.items()} == {word: word for word in METHODS}
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda: MCDropout(rate=1.0), "rate"),
+        (lambda: MCDropout(draws=0), "draws"),
+        (lambda: VI(guide="median_field"), "guide"),
+        (lambda: VI(learning_rate=0.0), "learning_rate"),
+        (lambda: NUTS(chains=0), "chains"),
+        (lambda: NUTS(target_accept=1.5), "target_accept"),
+        (lambda: NUTS(chain_method="serial"), "chain_method"),
+    ],
+)
+def test_impossible_options_are_named(make, word):
+    with pytest.raises(InputError, match=word):
+        make()
