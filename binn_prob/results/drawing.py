@@ -1,0 +1,123 @@
+"""What all figures share: one colour and line per method, panels, legends, units.
+
+The colours are from the colour-blind safe palette of Okabe and Ito 2008 (Color Universal Design).  Every method also
+has a line style of its own, so that figures can be read in grey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "CHAIN_COLOURS", "PART_LABELS", "RESOLUTION", "SOC_UNIT", "colours", "in_thousands", "label", "legend", "lines",
+    "panels", "png", "styled", "unit",
+]  # fmt: skip
+
+Arguments = ParamSpec("Arguments")
+
+PART_LABELS = {"train": "fitted sites", "held_out": "held-out sites"}
+"""How the parts of a tree are called in figures."""
+
+RESOLUTION = 130
+"""Dots per inch of a figure that is saved."""
+
+SOC_UNIT = "kg C m$^{-3}$"
+"""Figures show soil organic carbon in kg, whose numbers are short; :func:`in_thousands` prints them."""
+
+_LABELS = {"mc_dropout": "MC dropout", "vi": "VI", "nuts": "NUTS"}
+_COLOURS = {"mc_dropout": "#D55E00", "vi": "#009E73", "nuts": "#0072B2"}
+_MORE_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_LINES = {"mc_dropout": ":", "vi": "--", "nuts": "-"}
+CHAIN_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+"""Colours of chains, in turn."""
+
+_STYLE: Any = {
+    "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 9, "figure.titlesize": 10,
+    "figure.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False,
+    "figure.constrained_layout.h_pad": 0.08, "figure.constrained_layout.w_pad": 0.08,
+}  # fmt: skip
+
+
+def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
+    """Make a function draw in the style of binn_prob, whatever the style of the session, which stays as it is."""
+
+    @wraps(draw)
+    def drawn(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
+        from matplotlib import rc_context, rcParamsDefault
+
+        # The one setting that the context does not put back is the backend, so it is left alone.
+        style: Any = {name: value for name, value in rcParamsDefault.items() if name != "backend"} | _STYLE
+        with rc_context(style):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def label(method: str) -> str:
+    """Return the name of a method as it is written in a text."""
+    return _LABELS.get(method, method)
+
+
+def colours(methods: Iterable[str]) -> dict[str, str]:
+    """Return the colour of each method: always the same for the methods of binn_prob, the next free one for others."""
+    names = list(methods)
+    others = [name for name in names if name not in _COLOURS]
+    return {name: _COLOURS.get(name) or _MORE_COLOURS[others.index(name) % len(_MORE_COLOURS)] for name in names}
+
+
+def lines(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the colour, line style and legend entry of each method, as arguments of matplotlib."""
+    return {
+        name: {"color": colour, "linestyle": _LINES.get(name, "-."), "label": label(name)}
+        for name, colour in colours(methods).items()
+    }
+
+
+def panels(rows: int, columns: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, NDArray[Any]]:
+    """Return a figure of ``rows`` times ``columns`` panels, each of ``size`` inches, and its axes (row, column)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(columns * size[0] + 0.4, rows * size[1] + 0.6), layout="constrained")
+    axes: NDArray[Any] = figure.subplots(rows, columns, squeeze=False, **shared)
+    return figure, axes
+
+
+def legend(figure: Figure, axis: Axes) -> None:
+    """Put the legend of one panel below all panels, where it covers nothing."""
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+
+
+def in_thousands(axis: Axis) -> None:
+    """Label a logarithmic axis in g with kg, at 1 and 3 of every decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1000:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def unit(text: str) -> str:
+    """Return a unit such as ``m2 yr-1`` in parentheses with its exponents raised, nothing for the unit 1."""
+    words = [word.rstrip("-0123456789") for word in text.split()]
+    powers = [word[len(stem) :] for word, stem in zip(text.split(), words, strict=True)]
+    raised = [f"{stem}$^{{{power}}}$" if power else stem for stem, power in zip(words, powers, strict=True)]
+    return "" if text == "1" else f" ({' '.join(raised)})"
+
+
+def png(figure: Figure, resolution: int = RESOLUTION) -> bytes:
+    """Return a figure as PNG of ``resolution`` dots per inch."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=resolution)
+    return buffer.getvalue()

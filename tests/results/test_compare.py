@@ -1,0 +1,173 @@
+"""The comparison: its table, and the folder it writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from binn_prob.clm5.processes import PROCESS_NAMES
+from binn_prob.errors import InputError
+from binn_prob.results import posterior, report
+from binn_prob.results.compare import METRICS, compare
+
+
+@pytest.fixture(scope="module")
+def comparison(trees):
+    return compare(trees, reference="nuts")
+
+
+@pytest.fixture(scope="module")
+def folder(comparison, tmp_path_factory):
+    return comparison.save(tmp_path_factory.mktemp("run") / "made" / "here", command="binn-prob compare")
+
+
+@dataclass
+class Fit:
+    """A fit that knows its tree."""
+
+    whole: xr.DataTree
+
+    def tree(self, *, held_out=None):
+        if held_out is not None:
+            return self.whole
+        fitted = self.whole.copy()
+        del fitted["held_out"]
+        return fitted
+
+
+def test_one_row_per_method_and_one_column_per_metric(comparison):
+    table = comparison.table
+    assert table.index.name == "method"
+    assert list(table.index) == ["mc_dropout", "vi", "nuts"]
+    assert list(table.columns) == [metric.column for metric in METRICS]
+    assert {"train_nse", "held_out_coverage_90", "held_out_crps", "vertical_transport_rate_sd_ratio"} <= set(table)
+    assert table["wall_seconds"].tolist() == [12.5] * 3
+    assert (table["train_nse"] > 0.4).all()
+
+
+def test_numbers_that_do_not_exist_are_blank(comparison):
+    chains = ["r_hat_max", "ess_bulk_min", "ess_tail_min", "divergences"]
+    assert comparison.table.loc[["mc_dropout", "vi"], chains].isna().all(axis=None)
+    assert comparison.table.loc["nuts", chains].notna().all()
+    assert comparison.table[["plant_carbon_input_correlation", "plant_carbon_input_sd_ratio"]].isna().all(axis=None)
+
+
+def test_the_reference_agrees_with_itself(comparison):
+    for name in PROCESS_NAMES[1:]:
+        assert comparison.table.loc["nuts", f"{name}_correlation"] == pytest.approx(1.0)
+        assert comparison.table.loc["nuts", f"{name}_sd_ratio"] == 1.0
+        assert comparison.table.loc["vi", f"{name}_sd_ratio"] == pytest.approx(0.6, abs=0.15)  # sd 0.03 against 0.05
+
+
+def test_without_a_reference_there_are_no_distances(trees):
+    table = compare({"vi": trees["vi"]}).table
+    assert not [column for column in table if column.endswith(("_correlation", "_sd_ratio"))]
+
+
+def test_without_held_out_sites_their_columns_are_blank(tree_of):
+    table = compare({"vi": tree_of(draws=20)}).table
+    assert table["held_out_nse"].isna().all()
+    assert table["train_nse"].notna().all()
+
+
+def test_fits_predict_at_the_test_sites(trees):
+    test = xr.Dataset(coords={"site": trees["vi"]["held_out/posterior"]["site"].to_numpy()})
+    fitted = compare({name: Fit(tree) for name, tree in trees.items()}, test=test, reference="nuts")
+    assert fitted.table["held_out_nse"].notna().all()
+    assert compare({"vi": Fit(trees["vi"])}).table["held_out_nse"].isna().all()
+    assert compare({"vi": trees["vi"]}, test=test).table["held_out_nse"].notna().all()
+
+
+def test_trees_must_predict_at_the_test_sites(trees, tree_of):
+    test = xr.Dataset(coords={"site": [1, 2]})
+    for tree in (trees["vi"], tree_of(draws=5)):
+        with pytest.raises(InputError, match="does not predict at the held-out sites"):
+            compare({"vi": tree}, test=test)
+
+
+@pytest.mark.parametrize(
+    ("names", "reference", "message"),
+    [
+        ([], None, "no fits"),
+        (["vi"], "nuts", "reference 'nuts'"),
+        (["../vi"], None, "method name '../vi'"),
+        ([".vi"], None, "method name"),
+        ([""], None, "method name"),
+    ],
+)
+def test_bad_names_are_refused(names, reference, message, trees):
+    with pytest.raises(InputError, match=message):
+        compare(dict.fromkeys(names, trees["vi"]), reference=reference)
+
+
+def test_other_data_are_refused(trees, tree_of):
+    with pytest.raises(InputError, match="held-out sites for only one"):
+        compare({"vi": trees["vi"], "nuts": tree_of("nuts", chains=2, draws=10)})
+    with pytest.raises(InputError, match="same sites"):
+        compare({"a": tree_of(sites=4, draws=10), "b": tree_of(sites=5, draws=10)})
+    changed = tree_of(draws=10)
+    changed.children["observed_data"]["soc"][0, 0] += 1
+    with pytest.raises(InputError, match="different observations at the fitted sites"):
+        compare({"a": tree_of(draws=10), "b": changed})
+
+
+def test_the_folder_holds_everything(folder, comparison):
+    assert {each.name for each in folder.iterdir()} == {
+        "comparison.csv", "figures", "report.html", "posterior_mc_dropout.nc", "posterior_nuts.nc", "posterior_vi.nc"
+    }  # fmt: skip
+    assert {each.name for each in (folder / "figures").iterdir()} == {
+        "chains_nuts.png", "coverage.png", "losses.png", "marginals.png", "observed_predicted.png", "processes.png",
+        "profiles.png",
+    }  # fmt: skip
+    again = compare({name: posterior.load(folder / f"posterior_{name}.nc") for name in comparison.trees}, None, "nuts")
+    pd.testing.assert_frame_equal(again.table, comparison.table)
+
+
+def test_the_file_of_the_table(folder, comparison):
+    lines = (folder / "comparison.csv").read_text().splitlines()
+    assert lines[0].startswith("method,train_nse,")
+    assert len(lines) == 4
+    assert "nan" not in "".join(lines).lower()
+    row = dict(zip(lines[0].split(","), lines[3].split(","), strict=True))
+    assert row["divergences"] == "2"
+    assert float(row["r_hat_max"]) == comparison.table.loc["nuts", "r_hat_max"]
+    vi = dict(zip(lines[0].split(","), lines[2].split(","), strict=True))
+    assert vi["r_hat_max"] == vi["divergences"] == ""
+
+
+def test_the_table_in_the_terminal(comparison):
+    text = comparison.table_text()
+    assert max(map(len, text.splitlines())) <= 120
+    assert "nan" not in text.lower()
+    line = next(line for line in text.splitlines() if "R-hat" in line)
+    assert line.split("│")[2:4] == [line.split("│")[2], line.split("│")[3]]
+    assert not line.split("│")[2].strip()
+    assert float(line.split("│")[4]) == pytest.approx(comparison.table.loc["nuts", "r_hat_max"], abs=1e-3)
+    assert "plant carbon input" not in text
+
+
+def test_a_report_that_fails_leaves_no_file(comparison, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(type(tmp_path), "write_text", fail)
+    with pytest.raises(OSError, match="disk full"):
+        report.write(comparison, tmp_path / "report.html", {})
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match="missing folder"):
+        report.write(comparison, tmp_path / "nowhere" / "report.html", {})
+
+
+def test_figures_are_written_where_asked(comparison, tmp_path, monkeypatch):
+    monkeypatch.setattr(type(comparison), "_drawn", lambda self: {"coverage": b"picture"})
+    assert comparison.figures(tmp_path / "new") == {"coverage": tmp_path / "new" / "coverage.png"}
+    assert (tmp_path / "new" / "coverage.png").read_bytes() == b"picture"
+
+
+def test_metrics_have_unique_columns():
+    assert len({metric.column for metric in METRICS}) == len(METRICS)
+    assert all(np.isfinite(float(metric.form.format(0.5).rstrip("%"))) for metric in METRICS)
