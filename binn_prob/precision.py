@@ -41,7 +41,9 @@ def use_precision(precision: Precision | None = None) -> Precision:
     chosen = precision or os.environ.get(ENVIRONMENT_VARIABLE) or "float64"
     if chosen not in ("float64", "float32"):
         raise InputError(
-            f"precision {chosen!r}", "'float64' or 'float32'", f"set --precision or {ENVIRONMENT_VARIABLE} to one of them"
+            f"precision {chosen!r}",
+            "'float64' or 'float32'",
+            f"set --precision or {ENVIRONMENT_VARIABLE} to one of them",
         )
     jax.config.update("jax_enable_x64", chosen == "float64")
     return cast(Precision, chosen)

@@ -1,0 +1,102 @@
+"""The record of a run, ``run.json``: what was asked, on what, with which software, how long it took, how it ended."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from binn_prob.provenance import git_commit, versions
+
+if TYPE_CHECKING:
+    from binn_prob.settings import Settings
+
+__all__ = ["Record"]
+
+
+class Record:
+    """Keeps ``run.json`` up to date while a run is under way.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is written, anew after every step.
+    settings : Settings
+        The settings with all defaults written out.
+    data_fingerprint : str
+        See :func:`binn_prob.data.fingerprint`.
+    """
+
+    def __init__(self, path: Path, settings: Settings, data_fingerprint: str) -> None:
+        import jax
+
+        self.path = path
+        self.failures: dict[str, str] = {}
+        self._start = time.perf_counter()
+        self.content: dict[str, Any] = {
+            "name": settings.name,
+            "status": "running",
+            "started": _now(),
+            "finished": None,
+            "settings": settings.model_dump(mode="json"),
+            "seed": settings.seed,
+            "device": str(jax.devices()[0]),
+            "precision": settings.precision,
+            "data_fingerprint": data_fingerprint,
+            "versions": versions(),
+            "git_commit": git_commit(),
+            "platform": platform.platform(),
+            "wall_seconds": {},
+            "failures": self.failures,
+        }
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.path.parent
+
+    def fail(self, step: str, error: Exception) -> None:
+        """Record why a step failed, when the run goes on without it."""
+        self.failures[step] = " ".join(str(error).split())
+        self._write()
+
+    def __enter__(self) -> Self:
+        self._write()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.content["error"] = " ".join(f"{type(error).__name__}: {error}".split())
+        if isinstance(error, KeyboardInterrupt):
+            self.content["status"] = "interrupted"
+        else:
+            self.content["status"] = "failed" if error or self.failures else "complete"
+        self.content["finished"] = _now()
+        self.content["wall_seconds"]["total"] = round(time.perf_counter() - self._start, 3)
+        self._write()
+
+    @contextmanager
+    def timing(self, step: str) -> Iterator[None]:
+        """Record how long a step takes [s]."""
+        start = time.perf_counter()
+        yield
+        self.content["wall_seconds"][step] = round(time.perf_counter() - start, 3)
+        self._write()
+
+    def _write(self) -> None:
+        from binn_prob.files import replacing
+
+        with replacing(self.path) as temporary:
+            temporary.write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,235 @@
+"""The settings of a run: typed, checked key by key, to and from YAML.
+
+A run is fully described by its settings, so that ``binn-prob compare --config settings.yaml`` repeats it.  What stands
+in ``model.options`` and ``methods.<method>`` are fields of the model's and the method's dataclass; they are checked by
+:meth:`Settings.build_model` and :meth:`Settings.build_methods`, which load JAX.  All else is checked at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from binn_prob.data.sources import Name
+from binn_prob.data.splits import Rule
+from binn_prob.errors import InputError
+from binn_prob.options import build, one_line, written_out
+from binn_prob.precision import Precision
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["DataSettings", "ModelSettings", "Settings", "SplitSettings", "read_yaml"]
+
+Device = Literal["auto", "cpu", "gpu"]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Options = dict[str, Any]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DataSettings(_Section):
+    """Which sites."""
+
+    name: Name = "synthetic"
+    sites: Annotated[int, Field(ge=2)] | None = None
+    """number of sites; default: 64 synthetic ones, all usable profiles of New York"""
+    seed: Seed | None = None
+    """seed of the synthetic sites, or of the choice among the profiles; default: the seed of the run"""
+    folder: str | None = None
+    """folder with the published files; default: the cache of downloads"""
+
+
+class SplitSettings(_Section):
+    """Which sites are held out."""
+
+    by: Rule = "location"
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    block_size: Annotated[float, Field(gt=0)] = 1.0
+    """edge of a spatial block [degrees]"""
+    seed: Seed | None = None
+    """default: the seed of the run"""
+
+
+class ModelSettings(_Section):
+    """Which probabilistic model."""
+
+    name: str = "binn"
+    """a word of ``binn_prob.models.MODELS``"""
+    options: Options = {}
+    """fields of the model's dataclass"""
+
+
+class Settings(_Section):
+    """Everything that determines a run.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown or its value is not what it must be; all of them are named in one line.
+    """
+
+    name: str = "comparison"
+    """ends the name of the run folder"""
+    seed: Seed = 0
+    device: Device = "auto"
+    precision: Precision = "float64"
+    data: DataSettings = DataSettings()
+    split: SplitSettings = SplitSettings()
+    model: ModelSettings = ModelSettings()
+    methods: Annotated[dict[str, Options], Field(min_length=1)] | None = None
+    """method → its options, fields of a class in ``binn_prob.inference.METHODS``; default: all that serve the model"""
+    reference: str | None = None
+    """method that the others are compared with; default: ``nuts`` where it runs"""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise one_line(error, section=type(self)) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_may_be_empty(cls, values: Any) -> Any:
+        """Read ``vi:`` with nothing behind it, and a plain list of methods, as methods with their default options."""
+        methods = values.get("methods") if isinstance(values, dict) else None
+        if isinstance(methods, list) and all(isinstance(name, str) for name in methods):
+            return values | {"methods": {name: {} for name in methods}}
+        if isinstance(methods, dict):
+            return values | {"methods": {name: {} if given is None else given for name, given in methods.items()}}
+        return values
+
+    @model_validator(mode="after")
+    def _reference_is_run(self) -> Self:
+        if self.methods is not None and self.reference not in (None, *self.methods):
+            got, expected = f"reference {self.reference!r}", f"one of the methods that run, {', '.join(self.methods)}"
+            raise InputError(got, expected, "name one of them, or leave reference out")
+        return self
+
+    @field_validator("name")
+    @classmethod
+    def _name_fits_a_folder(cls, name: str) -> str:
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is None:
+            raise InputError(
+                f"name {name!r}", "letters, digits, '.', '_' and '-'", "choose such a name for the run folder"
+            )
+        return name
+
+    @classmethod
+    def from_yaml(cls, path: str | Path | None = None, **overrides: Any) -> Settings:
+        """Read settings from a YAML file.
+
+        Parameters
+        ----------
+        path : path, optional
+            Default: no file, all settings have their defaults.
+        **overrides
+            Take the place of what the file says: a section is merged key by key, ``None`` leaves the file's value,
+            and a list of ``methods`` keeps the options that the file gives them.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, is not YAML, or holds an unknown key or a wrong value.
+        """
+        values = {} if path is None else read_yaml(path)
+        given = {key: one for key, one in overrides.items() if one is not None}
+        return cls(**values | {key: _override(values.get(key, {}), one) for key, one in given.items()})
+
+    def to_yaml(self, path: str | Path) -> Path:
+        """Write the settings to a YAML file, which appears under its name only when it is complete."""
+        import yaml
+
+        from binn_prob.files import replacing
+
+        with replacing(path) as temporary:
+            temporary.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        return Path(path)
+
+    def written_out(self) -> Settings:
+        """Return the settings with every default spelled out, so that they mean the same in any later version."""
+        seeds = {"seed": self.seed}
+        methods = {word: written_out(method) for word, method in self.build_methods().items()}
+        return Settings(
+            **self.model_dump(include={"name", "seed", "device", "precision"}),
+            data=seeds | self.data.model_dump(exclude_none=True),
+            split=seeds | self.split.model_dump(exclude_none=True),
+            model={"name": self.model.name, "options": written_out(self.build_model())},
+            methods=methods,
+            reference=self.reference or ("nuts" if "nuts" in methods else None),
+        )
+
+    def build_model(self) -> Any:
+        """Return the model with its options.
+
+        Raises
+        ------
+        InputError
+            If there is no such model, or it has no such option.
+        """
+        from binn_prob.models import MODELS
+
+        return build("model", MODELS, self.model.name, self.model.options)
+
+    def build_methods(self) -> dict[str, Any]:
+        """Return the methods with their options.
+
+        Raises
+        ------
+        InputError
+            If there is no such method, it has no such option, or it cannot serve the model.
+        """
+        from binn_prob.inference import METHODS
+
+        has_network = self.build_model().has_network
+        serving = [
+            word for word, method in METHODS.items() if has_network or not getattr(method, "needs_network", False)
+        ]
+        wanted: Mapping[str, Options] = {word: {} for word in serving} if self.methods is None else self.methods
+        built = {word: build("method", METHODS, word, options) for word, options in wanted.items()}
+        for word in built:
+            if word not in serving:
+                got, expected = f"method {word!r} for model {self.model.name!r}", f"one of {', '.join(serving)}"
+                raise InputError(got, expected, "choose one of them, or another model")
+        return built
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file of keys and values.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not YAML, or is not a mapping.
+    """
+    import yaml
+
+    cure = "give a file like the settings.yaml of a run folder"
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no file {path}", "a YAML file of settings", "correct the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"an unreadable file {path} ({error})", "a YAML file of settings", cure) from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}, which is not YAML ({' '.join(str(error).split())})", "YAML", cure) from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"{path} without keys", "a mapping of settings", cure)
+    return content
+
+
+def _override(value: Any, given: Any) -> Any:
+    """Return ``given`` in the place of ``value``, a section key by key."""
+    if isinstance(given, dict) and isinstance(value, dict):
+        return value | {key: one for key, one in given.items() if one is not None}
+    if isinstance(given, list) and isinstance(value, dict):
+        return {name: value.get(name) for name in given}
+    return given
