@@ -28,7 +28,10 @@ app.add_typer(data_app, name="data")
 
 _INTERRUPTED = 130  # as shells report Ctrl-C
 
-Sites = Annotated[int | None, typer.Option(help="Number of sites. [default: 64 synthetic ones, all of New York]")]
+Sites = Annotated[
+    str | None,
+    typer.Option(help="Number of sites, or their ids with commas. [default: 64 synthetic ones, all of New York]"),
+]
 Folder = Annotated[Path | None, typer.Option(help="Folder of the published files. [default: the cache of downloads]")]
 
 
@@ -82,7 +85,7 @@ def compare(
         seed=seed,
         device=device,
         precision=precision,
-        data={"name": data, "sites": sites},
+        data={"name": data, "sites": _number_or_ids(sites)},
         split={"by": split, "test_fraction": test_fraction},
         model={"name": model},
         methods=None if method is None else [word.strip() for one in method for word in one.split(",")],
@@ -124,8 +127,19 @@ def describe(
     """Print how many sites and observations there are, what they hold, and what was left out and why."""
     import binn_prob.data
 
-    table = binn_prob.data.describe(binn_prob.data.load(name, sites=sites, seed=seed, folder=folder))  # type: ignore[arg-type]
+    table = binn_prob.data.describe(binn_prob.data.load(name, sites=_number_or_ids(sites), seed=seed, folder=folder))  # type: ignore[arg-type]
     typer.echo(table.to_string(float_format="{:.6g}".format))
+
+
+def _number_or_ids(sites: str | None) -> int | list[int] | None:
+    """Read ``64`` as a number of sites and ``19830,20276`` as their ids."""
+    if sites is None:
+        return None
+    try:
+        return [int(site) for site in sites.split(",")] if "," in sites else int(sites)
+    except ValueError:
+        expected = "an integer, or integers with commas"
+        raise InputError(f"--sites {sites}", expected, "give the number of sites or their ids") from None
 
 
 def main(arguments: list[str] | None = None) -> int:

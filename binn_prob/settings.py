@@ -38,12 +38,22 @@ class DataSettings(_Section):
     """Which sites."""
 
     name: Name = "synthetic"
-    sites: Annotated[int, Field(ge=2)] | None = None
-    """number of sites; default: 64 synthetic ones, all usable profiles of New York"""
+    sites: int | list[int] | None = None
+    """number of sites, or their ids; default: 64 synthetic ones, all usable profiles of New York"""
     seed: Seed | None = None
     """seed of the synthetic sites, or of the choice among the profiles; default: the seed of the run"""
     folder: str | None = None
     """folder with the published files; default: the cache of downloads"""
+
+    @field_validator("sites", mode="before")
+    @classmethod
+    def _at_least_two(cls, sites: Any) -> Any:
+        ids = sites if isinstance(sites, list) else [sites]
+        whole = all(isinstance(one, int) and not isinstance(one, bool) for one in ids)
+        if sites is not None and not (whole and (len(ids) if isinstance(sites, list) else sites) >= 2):
+            expected = "an integer of at least 2, or a list of at least two ids"
+            raise InputError(f"data.sites = {sites!r}", expected, "correct data.sites")
+        return sites
 
 
 class SplitSettings(_Section):

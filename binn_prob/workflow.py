@@ -176,7 +176,8 @@ def _compare(trees: Mapping[str, xr.DataTree], reference: str | None, record: Re
 
     with record.timing("comparison"):
         comparison = compare(trees, reference=reference if reference in trees else None)
-        comparison.save(record.folder, command=f"binn-prob compare --config {record.folder / 'settings.yaml'}")
+        command = f"binn-prob compare --config {record.folder / 'settings.yaml'}"
+        comparison.save(record.folder, command=command, posteriors=False)  # each is there since its fit
     return comparison
 
 

@@ -47,6 +47,7 @@ WRONG_ARGUMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "unknown precision": ("compare --precision float16", ("'float16'", "'float32'")),
     "sites in words": ("compare --sites ten", ("--sites", "integer")),
     "no site": ("compare --sites 0", ("data.sites = 0",)),
+    "no such site": ("compare --sites 3,99", ("no site 99",)),
     "fraction above 1": ("compare --test-fraction 2", ("split.test_fraction = 2",)),
     "negative seed": ("compare --seed -1", ("seed = -1",)),
     "reference that is not run": ("compare --method vi --reference nuts", ("reference 'nuts'", "vi")),

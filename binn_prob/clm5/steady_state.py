@@ -32,7 +32,7 @@ from binn_prob.clm5.transfers import POOLS, TRANSFERS, fraction, inflows, respir
 from binn_prob.clm5.transport import Column, Mixing, exchange_rates, prepare_mixing
 from binn_prob.errors import InputError
 
-__all__ = ["SoilColumn", "System", "prepare", "solve", "steady_state", "system"]
+__all__ = ["SoilColumn", "System", "multiply", "prepare", "solve", "steady_state", "system"]
 
 _WOODY, _LITTER, _SOIL = range(1), range(1, 4), range(4, 7)
 
@@ -124,7 +124,13 @@ def steady_state(parameters: ArrayLike, forcing: Forcing, column: Column = "clos
 
 
 def solve(parameters: ArrayLike, soil: SoilColumn) -> Array:
-    """Steady-state carbon (site, pool, layer) [g C m-3] of prepared columns; see :func:`steady_state`."""
+    """Steady-state carbon (site, pool, layer) [g C m-3] of prepared columns; see :func:`steady_state`.
+
+    Raises
+    ------
+    InputError
+        If ``parameters`` is not of shape (site, parameter).
+    """
     parameters = jnp.asarray(parameters)
     expected = (soil.active.shape[-1], len(NAMES))
     if parameters.shape != expected:
@@ -197,7 +203,7 @@ def _solve(matrix: System, factors: list[elimination.Factors], right: Array) -> 
     """Solve from woody debris to soil."""
     rate, litter_factors, soil_factors = matrix.rate, *factors
     woody = right[:1] / rate[:1]
-    litter_right = right[1:4] + inflows(matrix.fractions, list(rate[:1] * woody), _WOODY, _LITTER)
+    litter_right = right[1:4] + inflows(matrix.fractions, [right[0]], _WOODY, _LITTER)  # debris is passed on whole
     litter = _unstack(elimination.solve(litter_factors, _stack(litter_right)))
     soil_right = right[4:] + inflows(matrix.fractions, [woody[0], *(rate[1:4] * litter)], _LITTER, _SOIL)
     return jnp.concatenate([woody, litter, elimination.solve(soil_factors, soil_right)])

@@ -106,10 +106,11 @@ class Comparison:
 
         return write(self, path, self._drawn(), command=command)
 
-    def save(self, folder: str | Path, *, command: str | None = None) -> Path:
+    def save(self, folder: str | Path, *, command: str | None = None, posteriors: bool = True) -> Path:
         """Write table, posteriors, figures and report into a folder, which is made if need be.
 
-        The folder then holds ``comparison.csv``, ``posterior_<method>.nc``, ``figures/*.png`` and ``report.html``.
+        The folder then holds ``comparison.csv``, ``figures/*.png``, ``report.html`` and, unless ``posteriors`` is
+        False, ``posterior_<method>.nc``.
         """
         from binn_prob.results.report import write
 
@@ -117,7 +118,7 @@ class Comparison:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / "comparison.csv") as temporary:
             self.table.to_csv(temporary)
-        for name, tree in self.trees.items():
+        for name, tree in self.trees.items() if posteriors else ():
             save(tree, folder / f"posterior_{name}.nc")
         drawn = self._drawn()
         _write_all(drawn, folder / "figures")

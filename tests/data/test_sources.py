@@ -59,3 +59,17 @@ def test_a_subset_of_the_real_profiles(new_york_folder: Path) -> None:
     assert table["sites"] == 64
     assert table["sites without observation"] == 0
     assert table["most observations at a site"] == dataset.sizes["observation"]
+
+
+def test_sites_are_chosen_by_their_ids() -> None:
+    dataset = validate(load("synthetic", sites=[7, 3]))
+    assert list(dataset["site"].values) == [7, 3]
+    assert float(dataset["latitude"][1]) == float(load("synthetic")["latitude"].sel(site=3))
+
+
+@pytest.mark.parametrize(
+    ("sites", "words"), [([3, 99], "no site 99"), ([3, 3], "each site once"), ([3, -1], "sites -1")]
+)
+def test_ids_that_cannot_be_chosen_are_named(sites: list[int], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        load("synthetic", sites=sites)
