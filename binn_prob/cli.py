@@ -94,6 +94,8 @@ def compare(
     done = run(settings, out, progress=not quiet, say=_ignore if quiet else _say)
     if done.comparison is not None:
         typer.echo(done.comparison.table_text())
+        for word, doubts in done.comparison.doubts().items():
+            _say(f"not converged: {word} has {doubts}; run it longer before relying on small differences")
     typer.echo(done.folder)
     for word, why in done.failures.items():
         _say(f"error: {word} could not fit: {why}")

@@ -35,15 +35,23 @@ def build(kind: str, table: Mapping[str, type], word: str, options: Mapping[str,
     """
     if word not in table:
         raise InputError(f"unknown {kind} {word!r}", f"one of {', '.join(table)}", _advice(word, table))
-    allowed = [field.name for field in dataclasses.fields(table[word]) if field.init]
-    for name in options:
-        if name not in allowed:
-            got = f"unknown option {name!r} of {kind} {word!r}"
-            raise InputError(got, f"one of {', '.join(allowed)}" if allowed else "no option", _advice(name, allowed))
+    _refuse_unknown(table[word], options, f"{kind} {word!r}")
     try:
         return TypeAdapter(table[word]).validate_python(dict(options))
     except ValidationError as error:
         raise one_line(error, f"option of {kind} {word!r}") from None
+
+
+def _refuse_unknown(made: type, options: Mapping[str, Any], owner: str) -> None:
+    """Refuse options that are no fields of a dataclass, or of a dataclass among its fields."""
+    known = {field.name: field for field in dataclasses.fields(made) if field.init}
+    for name, value in options.items():
+        if name not in known:
+            got = f"unknown option {name!r} of {owner}"
+            raise InputError(got, f"one of {', '.join(known)}" if known else "no option", _advice(name, known))
+        inner: Any = known[name].default_factory
+        if isinstance(inner, type) and dataclasses.is_dataclass(inner) and isinstance(value, Mapping):
+            _refuse_unknown(inner, value, f"{name} of {owner}")
 
 
 def written_out(instance: Any) -> dict[str, Any]:

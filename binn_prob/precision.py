@@ -12,7 +12,7 @@ from typing import Literal, cast
 
 from binn_prob.errors import InputError
 
-__all__ = ["ENVIRONMENT_VARIABLE", "Precision", "use_precision"]
+__all__ = ["ENVIRONMENT_VARIABLE", "Precision", "chosen_precision", "use_precision"]
 
 Precision = Literal["float64", "float32"]
 ENVIRONMENT_VARIABLE = "BINN_PROB_PRECISION"
@@ -38,6 +38,21 @@ def use_precision(precision: Precision | None = None) -> Precision:
     """
     import jax
 
+    chosen = chosen_precision(precision)
+    if jax.config.jax_enable_x64 != (chosen == "float64"):
+        jax.clear_caches()  # programs compiled for the other precision
+    jax.config.update("jax_enable_x64", chosen == "float64")
+    return chosen
+
+
+def chosen_precision(precision: Precision | None = None) -> Precision:
+    """Return ``precision``, else that of the environment variable ``BINN_PROB_PRECISION``, else float64.
+
+    Raises
+    ------
+    InputError
+        If it is neither float64 nor float32.
+    """
     chosen = precision or os.environ.get(ENVIRONMENT_VARIABLE) or "float64"
     if chosen not in ("float64", "float32"):
         raise InputError(
@@ -45,5 +60,4 @@ def use_precision(precision: Precision | None = None) -> Precision:
             "'float64' or 'float32'",
             f"set --precision or {ENVIRONMENT_VARIABLE} to one of them",
         )
-    jax.config.update("jax_enable_x64", chosen == "float64")
     return cast(Precision, chosen)

@@ -18,7 +18,7 @@ from binn_prob.data.sources import Name
 from binn_prob.data.splits import Rule
 from binn_prob.errors import InputError
 from binn_prob.options import build, one_line, written_out
-from binn_prob.precision import Precision
+from binn_prob.precision import Precision, chosen_precision
 
 if TYPE_CHECKING:
     from typing import Self
@@ -40,8 +40,8 @@ class DataSettings(_Section):
     name: Name = "synthetic"
     sites: int | list[int] | None = None
     """number of sites, or their ids; default: 64 synthetic ones, all usable profiles of New York"""
-    seed: Seed | None = None
-    """seed of the synthetic sites, or of the choice among the profiles; default: the seed of the run"""
+    seed: Seed = 0
+    """seed of the synthetic sites, or of the choice among the profiles"""
     folder: str | None = None
     """folder with the published files; default: the cache of downloads"""
 
@@ -63,8 +63,7 @@ class SplitSettings(_Section):
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     block_size: Annotated[float, Field(gt=0)] = 1.0
     """edge of a spatial block [degrees]"""
-    seed: Seed | None = None
-    """default: the seed of the run"""
+    seed: Seed = 0
 
 
 class ModelSettings(_Section):
@@ -88,8 +87,10 @@ class Settings(_Section):
     name: str = "comparison"
     """ends the name of the run folder"""
     seed: Seed = 0
+    """of the fits; the data and the split have their own, so that fits can be repeated on the same sites"""
     device: Device = "auto"
-    precision: Precision = "float64"
+    precision: Precision | None = None
+    """default: the environment variable ``BINN_PROB_PRECISION``, else float64"""
     data: DataSettings = DataSettings()
     split: SplitSettings = SplitSettings()
     model: ModelSettings = ModelSettings()
@@ -164,12 +165,10 @@ class Settings(_Section):
 
     def written_out(self) -> Settings:
         """Return the settings with every default spelled out, so that they mean the same in any later version."""
-        seeds = {"seed": self.seed}
         methods = {word: written_out(method) for word, method in self.build_methods().items()}
         return Settings(
-            **self.model_dump(include={"name", "seed", "device", "precision"}),
-            data=seeds | self.data.model_dump(exclude_none=True),
-            split=seeds | self.split.model_dump(exclude_none=True),
+            **self.model_dump(include={"name", "seed", "device", "data", "split"}),
+            precision=chosen_precision(self.precision),
             model={"name": self.model.name, "options": written_out(self.build_model())},
             methods=methods,
             reference=self.reference or ("nuts" if "nuts" in methods else None),
@@ -197,10 +196,8 @@ class Settings(_Section):
         """
         from binn_prob.inference import METHODS
 
-        has_network = self.build_model().has_network
-        serving = [
-            word for word, method in METHODS.items() if has_network or not getattr(method, "needs_network", False)
-        ]
+        droppable = self.build_model().has_hidden_units
+        serving = [word for word, method in METHODS.items() if droppable or not method.needs_hidden_units]
         wanted: Mapping[str, Options] = {word: {} for word in serving} if self.methods is None else self.methods
         built = {word: build("method", METHODS, word, options) for word, options in wanted.items()}
         for word in built:
@@ -238,8 +235,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 def _override(value: Any, given: Any) -> Any:
     """Return ``given`` in the place of ``value``, a section key by key."""
-    if isinstance(given, dict) and isinstance(value, dict):
-        return value | {key: one for key, one in given.items() if one is not None}
+    if isinstance(given, dict):
+        named = {key: one for key, one in given.items() if one is not None}
+        return value | named if isinstance(value, dict) else named or value
     if isinstance(given, list) and isinstance(value, dict):
         return {name: value.get(name) for name in given}
     return given

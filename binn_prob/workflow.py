@@ -7,6 +7,7 @@ later, what has been computed is kept, and no file is ever half-written.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from binn_prob.errors import InputError
 from binn_prob.options import build
-from binn_prob.precision import ENVIRONMENT_VARIABLE, Precision, use_precision
+from binn_prob.precision import ENVIRONMENT_VARIABLE, Precision, chosen_precision, use_precision
 from binn_prob.record import Record
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def fit(
     Parameters
     ----------
     model
-        Of :mod:`binn_prob.models`, e.g. ``BINN()``.
+        Of :mod:`binn_prob.models`, e.g. ``BINN()``, or its word, e.g. ``"binn"``.
     dataset : xarray.Dataset
         The sites to learn from; see :mod:`binn_prob.data.schema`.
     method : str or method
@@ -68,15 +69,24 @@ def fit(
 
     from binn_prob.data import fingerprint, validate
     from binn_prob.inference import METHODS
+    from binn_prob.models import MODELS
 
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed {seed!r}", "a whole number of at least 0", "correct seed")
+    if isinstance(model, str):
+        model = build("model", MODELS, model, {})
+    if not callable(model):
+        raise InputError(f"model {model!r}", "a model of binn_prob.models, or its word", "give for example BINN()")
     if isinstance(method, str):
         method = build("method", METHODS, method, options)
     elif options:
         got = f"options {', '.join(options)} beside a method that is already made"
         raise InputError(got, "options where the method is a word", "put them into the method")
+    if not hasattr(method, "fit"):
+        raise InputError(f"method {method!r}", f"one of {', '.join(METHODS)}, or a method", "correct method")
     fitted: Fit = method.fit(jax.random.key(seed), model, validate(dataset), progress=progress)
     origin: dict[str, str | int | float] = {"seed": seed, "data_fingerprint": fingerprint(dataset)}
-    return replace(fitted, attributes={**origin, **fitted.attributes})
+    return replace(fitted, attributes={**origin, **fitted.attributes}, check=validate)
 
 
 @dataclass(frozen=True)
@@ -176,7 +186,7 @@ def _compare(trees: Mapping[str, xr.DataTree], reference: str | None, record: Re
 
     with record.timing("comparison"):
         comparison = compare(trees, reference=reference if reference in trees else None)
-        command = f"binn-prob compare --config {record.folder / 'settings.yaml'}"
+        command = f"binn-prob compare --config {shlex.quote(str(record.folder / 'settings.yaml'))}"
         comparison.save(record.folder, command=command, posteriors=False)  # each is there since its fit
     return comparison
 
@@ -192,6 +202,8 @@ def run_folder(name: str, out: str | Path | None = None) -> Path:
     folder = Path(out) if out is not None else Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{name}"
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}, which is a file", "a folder for the results", "give another --out")
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise InputError(f"{folder}, which cannot be written to", "a writable folder", "give another --out")
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder}, which is not empty", "an empty or a new folder", "give another --out or empty it")
     return folder
@@ -206,7 +218,7 @@ def _make(folder: Path) -> None:
         raise InputError(f"{folder}, which cannot be made ({error.strerror})", "a writable folder", cure) from None
 
 
-def use_device(device: Device, precision: Precision, chains: int = 1) -> None:
+def use_device(device: Device, precision: Precision | None, chains: int = 1) -> None:
     """Choose where and how precisely JAX computes, before it starts.
 
     On a CPU, Markov chains run side by side if JAX is told that the CPU is several devices: one for each of ``chains``.
@@ -216,7 +228,7 @@ def use_device(device: Device, precision: Precision, chains: int = 1) -> None:
     InputError
         If there is no such device, or JAX already runs on another one.
     """
-    os.environ[ENVIRONMENT_VARIABLE] = precision  # binn_prob.clm5 reads it when it is imported
+    os.environ[ENVIRONMENT_VARIABLE] = chosen_precision(precision)  # binn_prob.clm5 reads it when it is imported
     import jax
 
     use_precision(precision)
@@ -224,5 +236,10 @@ def use_device(device: Device, precision: Precision, chains: int = 1) -> None:
         jax.config.update("jax_platforms", "cpu")
     with suppress(RuntimeError):  # JAX has started, and keeps the devices that it has
         jax.config.update("jax_num_cpu_devices", chains)
-    if device != "auto" and (found := jax.default_backend()) != device:
+    try:
+        found = jax.default_backend()
+    except (RuntimeError, AssertionError) as error:
+        got = f"a JAX that does not start ({' '.join(str(error).split())[:120]})"
+        raise InputError(got, "a device that it supports", "unset JAX_PLATFORMS, or choose --device cpu") from None
+    if device not in ("auto", found):
         raise InputError(f"JAX on a {found}", f"a {device}", _OTHER_DEVICE[device])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import jax
@@ -23,7 +24,7 @@ from binn_prob.results import posterior
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Fit", "FitError", "Method", "Model", "Stopwatch", "without_deterministics"]
+__all__ = ["Fit", "FitError", "Method", "Model", "Stopwatch", "prepared"]
 
 
 class FitError(RuntimeError):
@@ -31,11 +32,15 @@ class FitError(RuntimeError):
 
 
 class Model(Protocol):
-    """A NumPyro model of sites, see :mod:`binn_prob.models`; ``model(profiles)`` runs it."""
+    """A NumPyro model of sites, see :mod:`binn_prob.models`: a frozen dataclass; ``model(profiles)`` runs it."""
 
     name: ClassVar[str]
     has_network: ClassVar[bool]
-    """Whether a network gives the parameters, so that any site can be predicted and hidden units can be dropped"""
+    """Whether a network gives the parameters, so that any site can be predicted"""
+
+    @property
+    def has_hidden_units(self) -> bool:
+        """Whether the network has units that dropout can switch off; ``__call__`` then takes the rate and the mask."""
 
     def encode(self, dataset: xr.Dataset) -> Any:
         """Learn from the training sites what :meth:`prepare` needs."""
@@ -51,8 +56,8 @@ class Method(Protocol):
     """A way to a posterior: a frozen dataclass whose fields are its options."""
 
     name: ClassVar[str]
-    needs_network: ClassVar[bool]
-    """Whether it serves only models with a network"""
+    needs_hidden_units: ClassVar[bool]
+    """Whether it serves only models with hidden units"""
 
     def fit(self, key: Array, model: Model, dataset: xr.Dataset, *, progress: bool = True) -> Fit:
         """Fit ``model`` to the sites of ``dataset``, with all randomness from ``key``."""
@@ -80,6 +85,8 @@ class Fit:
     """Options with which the model is run to predict, such as dropout"""
     attributes: Mapping[str, str | int | float] = field(default_factory=dict)
     """More to write into the results"""
+    check: Callable[[xr.Dataset], xr.Dataset] = lambda dataset: dataset
+    """Refuses sites that are not what they must be, before they are predicted"""
 
     def posterior(self) -> xr.DataTree:
         """Return the posterior at the training sites, see :mod:`binn_prob.results.posterior`."""
@@ -95,10 +102,16 @@ class Fit:
         key : random key, optional
             Default: that of the fit, so that the same call gives the same numbers.
 
+        Returns
+        -------
+        xarray.DataTree
+            See :mod:`binn_prob.results.posterior`.  Observations that the model's column does not reach are left out
+            and counted among the exclusions.
+
         Raises
         ------
         InputError
-            If the model knows nothing about sites it was not fitted to.
+            If the sites are not what they must be, or the model knows nothing about sites it was not fitted to.
         """
         if not self.model.has_network and not dataset.indexes["site"].equals(self.dataset.indexes["site"]):
             raise InputError(
@@ -106,26 +119,28 @@ class Fit:
                 "the fitted sites: its sites are independent",
                 "use a model with a network, such as 'binn', to predict other sites",
             )
-        profiles = self.model.prepare(dataset, self.encoding)
-
-        @jax.jit
-        def predict(key: Array, draws: dict[str, Array], profiles: Any) -> dict[str, Array]:
-            drawn: dict[str, Array] = Predictive(self.model, draws, batch_ndims=2)(key, profiles, **self.options)
-            return drawn
-
-        drawn = predict(self.key if key is None else key, dict(self.draws), profiles.without_observations())
+        profiles = self.model.prepare(self.check(dataset), self.encoding)
+        options = tuple(sorted(self.options.items()))
+        unobserved = profiles.without_observations()
+        drawn = _predict(self.model, options, self.key if key is None else key, dict(self.draws), unobserved)
         named = {name: np.asarray(drawn[name]) for name in ("parameters", "soc_layer", "processes", "soc_at_depth")}
         return posterior.build(
             **named,
             soc_predictive=np.asarray(drawn["soc"]),
             scalars={"soc_scale": np.asarray(self.draws["soc_scale"])},
             sample_stats={name: np.asarray(values) for name, values in self.sample_stats.items()},
-            dataset=dataset,
+            dataset=_within(dataset, np.asarray(profiles.mask)),
             attrs=self._attributes(),
         )
 
     def tree(self, held_out: xr.Dataset | None = None) -> xr.DataTree:
-        """Return the posterior at the training sites, with that at ``held_out`` sites as its child if given."""
+        """Return the posterior at the training sites, with that at ``held_out`` sites as its child if given.
+
+        Raises
+        ------
+        InputError
+            As :meth:`predict`, or if a held-out site is one of the training sites.
+        """
         tree = self.posterior()
         return tree if held_out is None else posterior.with_held_out(tree, self.predict(held_out))
 
@@ -159,6 +174,33 @@ class Stopwatch:
         return time.perf_counter() - self._start
 
 
-def without_deterministics(model: Model) -> Callable[..., None]:
-    """Return the model without its deterministic sites, for algorithms that would store them at every step."""
-    return block(model, hide_fn=lambda site: site["type"] == "deterministic")
+def prepared(model: Model, dataset: xr.Dataset) -> tuple[Any, Any, Callable[..., None]]:
+    """Return the encoding learnt from the sites, the sites as the model reads them, and the model to fit.
+
+    The model to fit lacks the deterministic sites, which algorithms would store at every step.
+    """
+    encoding = model.encode(dataset)
+    silent = block(model, hide_fn=lambda site: site["type"] == "deterministic")
+    return encoding, model.prepare(dataset, encoding), silent
+
+
+@partial(jax.jit, static_argnames=("model", "options"))
+def _predict(
+    model: Model, options: tuple[tuple[str, Any], ...], key: Array, draws: dict[str, Array], profiles: Any
+) -> dict[str, Array]:
+    """Run the model for every draw; a second prediction for as many sites compiles nothing."""
+    drawn: dict[str, Array] = Predictive(model, draws, batch_ndims=2)(key, profiles, **dict(options))
+    return drawn
+
+
+def _within(dataset: xr.Dataset, mask: np.ndarray) -> xr.Dataset:
+    """Leave out the observations (site, observation) that the model does not reach, and count them."""
+    observed = ("site", "observation")
+    beyond = dataset["soc"].transpose(*observed).notnull().to_numpy() & ~mask
+    if not beyond.any():
+        return dataset
+    exclusions = json.loads(dataset.attrs.get("exclusions", "{}"))
+    reason = "observations below bedrock"
+    exclusions[reason] = exclusions.get(reason, 0) + int(beyond.sum())
+    kept = {name: dataset[name].transpose(*observed).where(mask) for name in ("soc", "depth")}
+    return dataset.assign(kept).assign_attrs(exclusions=json.dumps(exclusions))

@@ -11,9 +11,9 @@ from jax import Array
 from numpyro.infer import init_to_sample
 from numpyro.infer.autoguide import AutoDelta
 
+from binn_prob.checks import positive, whole
 from binn_prob.errors import InputError
-from binn_prob.inference.base import Fit, Model, Stopwatch, without_deterministics
-from binn_prob.inference.options import check_positive
+from binn_prob.inference.base import Fit, Model, Stopwatch, prepared
 from binn_prob.inference.training import train
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class MCDropout:
     """
 
     name: ClassVar[str] = "mc_dropout"
-    needs_network: ClassVar[bool] = True
+    needs_hidden_units: ClassVar[bool] = True
 
     rate: float = 0.2
     """Share of the hidden units that are off, in training and in prediction."""
@@ -51,8 +51,11 @@ class MCDropout:
     """Stop when the mean loss of 100 steps has not improved this many times in a row; None takes all steps."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "draws", "steps", "learning_rate")
-        if not 0.0 < self.rate < 1.0:
+        whole(self, "draws", "steps")
+        positive(self, "learning_rate")
+        if self.patience is not None:
+            whole(self, "patience")
+        if not isinstance(self.rate, float) or not 0.0 < self.rate < 1.0:
             raise InputError(f"mc_dropout rate {self.rate}", "a number between 0 and 1", "choose for example 0.1")
 
     def fit(self, key: Array, model: Model, dataset: xr.Dataset, *, progress: bool = True) -> Fit:
@@ -61,21 +64,19 @@ class MCDropout:
         Raises
         ------
         InputError
-            If the model has no network.
+            If the model has no hidden units.
         FitError
             If the optimisation diverges.
         """
-        if not model.has_network:
+        if not model.has_hidden_units:
             raise InputError(
-                f"method 'mc_dropout' for the model {model.name!r}, which has no network",
-                "a model with hidden units to drop, such as 'binn'",
+                f"method 'mc_dropout' for the model {model.name!r} without hidden units",
+                "a network with hidden units to drop, such as that of 'binn' by default",
                 "use 'vi' or 'nuts' for this model",
             )
         stopwatch = Stopwatch()
         train_key, predict_key = jax.random.split(key)
-        encoding = model.encode(dataset)
-        profiles = model.prepare(dataset, encoding)
-        silent = without_deterministics(model)
+        encoding, profiles, silent = prepared(model, dataset)
         guide = AutoDelta(silent, init_loc_fn=init_to_sample)
         trained = train(
             train_key, silent, guide, profiles, steps=self.steps, learning_rate=self.learning_rate,

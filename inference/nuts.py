@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from numpyro import infer
+from numpyro.handlers import seed, trace
 from numpyro.infer.autoguide import AutoNormal
 from numpyro.infer.util import unconstrain_fn
 
+from binn_prob.checks import positive, whole
 from binn_prob.errors import InputError
-from binn_prob.inference.base import Fit, FitError, Model, Stopwatch, without_deterministics
-from binn_prob.inference.options import check_positive
+from binn_prob.inference.base import Fit, FitError, Model, Stopwatch, prepared
 from binn_prob.inference.training import train
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class NUTS:
     """
 
     name: ClassVar[str] = "nuts"
-    needs_network: ClassVar[bool] = False
+    needs_hidden_units: ClassVar[bool] = False
 
     chains: int = 4
     """Markov chains."""
@@ -72,8 +73,9 @@ class NUTS:
     """Learning rate of that fit."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "chains", "warmup", "draws", "max_tree_depth", "start_steps", "start_learning_rate")
-        if not 0.0 < self.target_accept < 1.0:
+        whole(self, "chains", "warmup", "draws", "max_tree_depth", "start_steps")
+        positive(self, "target_accept", "start_learning_rate")
+        if self.target_accept >= 1.0:
             raise InputError(
                 f"nuts target_accept {self.target_accept}", "a number between 0 and 1", "choose for example 0.8"
             )
@@ -86,14 +88,15 @@ class NUTS:
 
         Raises
         ------
+        InputError
+            If the model has weights without a prior, which would stay where they start.
         FitError
-            If the start diverges or a chain cannot move.
+            If the start diverges or a chain leaves the finite numbers.
         """
         stopwatch = Stopwatch()
         start_key, run_key, predict_key = jax.random.split(key, 3)
-        encoding = model.encode(dataset)
-        profiles = model.prepare(dataset, encoding)
-        silent = without_deterministics(model)
+        encoding, profiles, silent = prepared(model, dataset)
+        _refuse_fixed_parameters(silent, profiles)
         starts = self._starts(start_key, silent, profiles, progress)
         kernel = infer.NUTS(
             silent,
@@ -112,7 +115,7 @@ class NUTS:
         chains.run(run_key, profiles, extra_fields=tuple(_STATISTICS), init_params=starts)
         draws = chains.get_samples(group_by_chain=True)
         if not all(bool(jnp.isfinite(values).all()) for values in draws.values()):
-            raise FitError("nuts: a chain left the finite numbers; lower target step sizes by a higher target_accept")
+            raise FitError("nuts: a chain left the finite numbers; take smaller steps with a higher target_accept")
         fields = chains.get_extra_fields(group_by_chain=True)
         return Fit(
             method=self,
@@ -123,7 +126,10 @@ class NUTS:
             key=predict_key,
             wall_seconds=stopwatch.seconds(),
             markov_chain=True,
-            sample_stats={name: fields[field] for field, name in _STATISTICS.items()},
+            sample_stats={
+                **{name: fields[field] for field, name in _STATISTICS.items()},
+                "reached_max_treedepth": fields["num_steps"] >= 2**self.max_tree_depth - 1,
+            },
         )
 
     def _chain_method(self) -> str:
@@ -142,3 +148,12 @@ class NUTS:
         drawn = trained.draw(draw_key, self.chains)
         starts: dict[str, Array] = jax.vmap(lambda sites: unconstrain_fn(model, (profiles,), {}, sites))(drawn)
         return starts if self.chains > 1 else {site: value[0] for site, value in starts.items()}
+
+
+def _refuse_fixed_parameters(model: Any, profiles: Any) -> None:
+    """Refuse a model with ``param`` sites, which a Markov chain never moves."""
+    sites = trace(seed(model, rng_seed=0)).get_trace(profiles)
+    fixed = [name for name, site in sites.items() if site["type"] == "param"]
+    if fixed:
+        got = f"a model with parameters that have no prior: {', '.join(fixed)}"
+        raise InputError(got, "priors for all of them", "sample them, e.g. with numpyro's random_flax_module")

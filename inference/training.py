@@ -13,7 +13,7 @@ import optax
 from jax import Array
 from numpyro.infer import SVI, Trace_ELBO
 from numpyro.infer.autoguide import AutoGuide
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from binn_prob.inference.base import FitError
 

@@ -9,9 +9,9 @@ import jax
 from jax import Array
 from numpyro.infer import autoguide, init_to_sample
 
+from binn_prob.checks import positive, whole
 from binn_prob.errors import InputError
-from binn_prob.inference.base import Fit, Model, Stopwatch, without_deterministics
-from binn_prob.inference.options import check_positive
+from binn_prob.inference.base import Fit, Model, Stopwatch, prepared
 from binn_prob.inference.training import train
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ autoregressive flow; all on the unconstrained scale of the latent sites."""
 class VI:
     """The member of a family of distributions that is closest to the posterior (Kucukelbir et al. 2017, JMLR 18).
 
-    **Posterior**: the guide that maximises the evidence lower bound; draws are independent.  Means are often good; the
+    **Posterior**: the guide that maximises the evidence lower bound; draws are independent.  The
     mean-field family cannot express correlation and its intervals are then too narrow.
 
     **Use it** when NUTS is too slow, and to start NUTS.  **Do not** trust tails or correlations without a comparison.
@@ -42,7 +42,7 @@ class VI:
     """
 
     name: ClassVar[str] = "vi"
-    needs_network: ClassVar[bool] = False
+    needs_hidden_units: ClassVar[bool] = False
 
     guide: str = "mean_field"
     """One of :data:`GUIDES`."""
@@ -58,8 +58,11 @@ class VI:
     """Stop when the mean loss of 100 steps has not improved this many times in a row; None takes all steps."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "draws", "steps", "learning_rate", "particles")
-        if self.guide not in GUIDES:
+        whole(self, "draws", "steps", "particles")
+        positive(self, "learning_rate")
+        if self.patience is not None:
+            whole(self, "patience")
+        if not isinstance(self.guide, str) or self.guide not in GUIDES:
             raise InputError(f"vi guide {self.guide!r}", f"one of {', '.join(GUIDES)}", "choose one of them")
 
     def fit(self, key: Array, model: Model, dataset: xr.Dataset, *, progress: bool = True) -> Fit:
@@ -72,9 +75,7 @@ class VI:
         """
         stopwatch = Stopwatch()
         train_key, draw_key, predict_key = jax.random.split(key, 3)
-        encoding = model.encode(dataset)
-        profiles = model.prepare(dataset, encoding)
-        silent = without_deterministics(model)
+        encoding, profiles, silent = prepared(model, dataset)
         guide = GUIDES[self.guide](silent, init_loc_fn=init_to_sample)
         trained = train(
             train_key, silent, guide, profiles, steps=self.steps, learning_rate=self.learning_rate,

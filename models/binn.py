@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 
-from binn_prob.clm5.parameters import physical
-from binn_prob.clm5.transport import Column
+from binn_prob.checks import positive, whole
+from binn_prob.clm5.parameters import physical, ranges
+from binn_prob.clm5.transport import Column, check_column
 from binn_prob.errors import InputError
 from binn_prob.models.encoding import Encoding
 from binn_prob.models.likelihoods import StudentTLogSOC
-from binn_prob.models.networks import ParameterNetwork, weight_scales
+from binn_prob.models.networks import ACTIVATIONS, ParameterNetwork, weight_scales
 from binn_prob.models.profiles import Profiles, soil_organic_carbon_profiles
 
 if TYPE_CHECKING:
@@ -62,9 +63,20 @@ class BINN:
     likelihood: StudentTLogSOC = field(default_factory=StudentTLogSOC)
 
     def __post_init__(self) -> None:
-        for name in ("gain", "intercept_scale"):
-            if not getattr(self, name) > 0.0:
-                raise InputError(f"{name} {getattr(self, name)}", "a positive number", "correct it")
+        positive(self, "gain", "intercept_scale")
+        whole(self, "embedding_size")
+        if self.activation not in ACTIVATIONS:
+            expected = f"one of {', '.join(ACTIVATIONS)}"
+            raise InputError(f"activation {self.activation!r}", expected, "choose one of them")
+        if any(not isinstance(width, int) or width < 1 for width in self.hidden):
+            raise InputError(f"hidden layers {self.hidden}", "at least one unit in each", "correct the widths")
+        ranges(self.ranges)
+        check_column(self.column)
+
+    @property
+    def has_hidden_units(self) -> bool:
+        """Whether there are units that dropout can switch off."""
+        return bool(self.hidden)
 
     def encode(self, dataset: xr.Dataset) -> Encoding:
         """Learn from the training sites how covariates enter the network."""
@@ -82,6 +94,8 @@ class BINN:
         profiles : Profiles
         dropout_rate : float
             Share of the hidden units that are switched off at random; needs a random key (``numpyro.handlers.seed``).
+            In training each site has its own mask, which makes the gradients less noisy; in prediction all sites share
+            one, so that a draw is one network.
         shared_mask : bool
             Whether the same units are off at every site.
         """

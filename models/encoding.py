@@ -42,15 +42,15 @@ class Encoding:
 
     continuous_names: tuple[str, ...]
     mean: np.ndarray
-    """(continuous_covariate,)"""
+    """(continuous_covariate,) in the covariates' own units"""
     scale: np.ndarray
-    """(continuous_covariate,)"""
+    """(continuous_covariate,) likewise; infinite where the training sites do not differ, so that no site does"""
     categorical_names: tuple[str, ...]
     vocabularies: tuple[np.ndarray, ...]
 
     @classmethod
     def fit(cls, dataset: xr.Dataset) -> Encoding:
-        """Learn the encoding from a Dataset with ``continuous`` and ``categorical`` covariates."""
+        """Learn the encoding from ``continuous`` (site, continuous_covariate) and ``categorical`` of a Dataset."""
         continuous = dataset["continuous"].transpose("site", "continuous_covariate").to_numpy()
         categorical = dataset["categorical"].transpose("site", "categorical_covariate").to_numpy()
         seen = np.isfinite(continuous)
@@ -60,7 +60,7 @@ class Encoding:
         return cls(
             continuous_names=tuple(map(str, dataset["continuous_covariate"].to_numpy())),
             mean=mean,
-            scale=np.where(scale > 0.0, scale, 1.0),
+            scale=np.where(scale > 0.0, scale, np.inf),
             categorical_names=tuple(map(str, dataset["categorical_covariate"].to_numpy())),
             vocabularies=tuple(np.unique(column) for column in categorical.T),
         )

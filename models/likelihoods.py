@@ -14,7 +14,7 @@ import numpyro.distributions as dist
 from jax import Array
 from numpyro.distributions.transforms import ExpTransform
 
-from binn_prob.errors import InputError
+from binn_prob.checks import positive
 
 __all__ = ["StudentTLogSOC"]
 
@@ -38,9 +38,7 @@ class StudentTLogSOC:
     """Prior standard deviation of the log of the scale [1]."""
 
     def __post_init__(self) -> None:
-        for name in ("degrees_of_freedom", "scale_median", "scale_spread"):
-            if not getattr(self, name) > 0.0:
-                raise InputError(f"likelihood {name} {getattr(self, name)}", "a positive number", "correct it")
+        positive(self, "degrees_of_freedom", "scale_median", "scale_spread")
 
     def scale_prior(self) -> dist.Distribution:
         """Return the prior of the scale."""

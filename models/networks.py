@@ -12,7 +12,6 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from binn_prob.clm5.parameters import NAMES
-from binn_prob.errors import InputError
 from binn_prob.models.encoding import Covariates
 
 __all__ = ["ACTIVATIONS", "ParameterNetwork", "weight_scales"]
@@ -70,15 +69,7 @@ def weight_scales(
     unflatten : callable
         (weight,) → the network's variables.
 
-    Raises
-    ------
-    InputError
-        If the network has an unknown activation or a layer without units.
     """
-    if network.activation not in ACTIVATIONS:
-        raise InputError(f"activation {network.activation!r}", f"one of {', '.join(ACTIVATIONS)}", "choose one of them")
-    if any(width < 1 for width in network.hidden):
-        raise InputError(f"hidden layers {network.hidden}", "at least one unit in each", "correct the widths")
     shapes = jax.eval_shape(network.clone(dropout_rate=0.0).init, jax.random.key(0), covariates)
 
     def scale(path: tuple[jax.tree_util.DictKey, ...], leaf: jax.ShapeDtypeStruct) -> Array:

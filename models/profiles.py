@@ -11,7 +11,16 @@ import numpy as np
 import numpyro
 from jax import Array
 
-from binn_prob.clm5 import Forcing, SoilColumn, at_depth, prepare, processes_of, soil_organic_carbon, solve
+from binn_prob.clm5 import (
+    INTERFACE_DEPTH,
+    Forcing,
+    SoilColumn,
+    at_depth,
+    prepare,
+    processes_of,
+    soil_organic_carbon,
+    solve,
+)
 from binn_prob.models.encoding import Covariates
 
 if TYPE_CHECKING:
@@ -31,7 +40,7 @@ class Profiles:
     depth: Array
     """(site, observation) depth of the observations, any depth in the padding [m]"""
     mask: Array
-    """(site, observation) whether there is an observation"""
+    """(site, observation) whether there is an observation, in the column and not below it"""
     bedrock_layer: Array
     """(site,) number of soil layers to which depths are confined"""
     soc: Array | None
@@ -51,11 +60,13 @@ class Profiles:
         depth = dataset["depth"].transpose("site", "observation").to_numpy()
         soc = dataset["soc"].transpose("site", "observation").to_numpy()
         soil = prepare(forcing, column)
+        layers = np.asarray(soil.active).sum(axis=0)
+        in_column = depth <= INTERFACE_DEPTH[layers - 1, None]
         return cls(
             soil=soil,
             depth=jnp.asarray(np.nan_to_num(depth, nan=0.0)),
-            mask=jnp.asarray(np.isfinite(depth) & np.isfinite(soc)),
-            bedrock_layer=jnp.sum(soil.active, axis=0),
+            mask=jnp.asarray(in_column & np.isfinite(soc)),
+            bedrock_layer=jnp.asarray(layers),
             soc=jnp.asarray(np.nan_to_num(soc, nan=1.0)),
             covariates=covariates,
         )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpyro
 import numpyro.distributions as dist
 
-from binn_prob.clm5.parameters import NAMES, physical
-from binn_prob.clm5.transport import Column
+from binn_prob.clm5.parameters import NAMES, physical, ranges
+from binn_prob.clm5.transport import Column, check_column
 from binn_prob.models.likelihoods import StudentTLogSOC
 from binn_prob.models.profiles import Profiles, soil_organic_carbon_profiles
 
@@ -28,16 +28,26 @@ class SiteModel:
     :mod:`binn_prob.models.profiles`; and the likelihood ``soc``.
 
     Called with prepared sites, an instance is a NumPyro model.
+
+    Raises
+    ------
+    InputError
+        If there are no such ranges or column.
     """
 
     name: ClassVar[str] = "site"
     has_network: ClassVar[bool] = False
+    has_hidden_units: ClassVar[bool] = False
 
     ranges: str = "binn"
     """Parameter ranges, ``binn`` or ``proda``."""
     column: Column = "closed"
     """Lower boundary of the soil, see :func:`binn_prob.clm5.prepare`."""
     likelihood: StudentTLogSOC = field(default_factory=StudentTLogSOC)
+
+    def __post_init__(self) -> None:
+        ranges(self.ranges)
+        check_column(self.column)
 
     def encode(self, dataset: xr.Dataset) -> None:
         """Covariates are not read; there is nothing to learn."""

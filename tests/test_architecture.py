@@ -17,17 +17,29 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"binn_prob": "binn_prob", "binn_prob.models": "models", "binn_prob.inference": "inference"}
 """Import name of each top-level package folder."""
 
-EVERYBODY_MAY = ("errors", "files", "precision", "provenance", "version", "clm5.layers", "clm5.parameters")
+EVERYBODY_MAY = (
+    "checks",
+    "errors",
+    "files",
+    "precision",
+    "provenance",
+    "version",
+    "clm5.layers",
+    "clm5.pools",
+    "clm5.parameters",
+)
 TERMS = ("clm5.environment", "clm5.transfers", "clm5.transport", "clm5.allocation")
 
 ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     # The first matching row counts; names are relative to binn_prob, and a name alone means the package's __init__.
     ("errors", ()),
     ("files", ("errors",)),
+    ("checks", ("errors",)),
     ("version", ()),
     ("precision", ("errors",)),
     ("provenance", ("version",)),
     ("clm5", ("precision", "clm5.*")),
+    ("clm5.pools", ("errors", "precision")),
     ("clm5.layers", ("errors", "precision")),
     ("clm5.parameters", ("errors", "precision", "clm5.layers")),
     ("clm5.forcing", ()),
@@ -49,9 +61,8 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("models.*", ("models.*", "clm5", "clm5.*")),
     ("inference", ("inference.*",)),
     ("inference.base", ("results.posterior",)),
-    ("inference.options", ()),
     ("inference.training", ("inference.base",)),
-    ("inference.*", ("inference.base", "inference.options", "inference.training")),
+    ("inference.*", ("inference.base", "inference.training")),
     ("results", ("results.*",)),
     ("results.storage", ()),
     ("results.posterior", ("clm5.processes", "results.storage")),

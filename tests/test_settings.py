@@ -46,7 +46,11 @@ WRONG_OPTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("'stepz' of method 'vi'", "learning_rate", "did you mean 'steps'?"),
     ),
     "option of the wrong type": ({"methods": {"vi": {"steps": "many"}}}, ("method 'vi' steps = 'many'", "integer")),
-    "option out of range": ({"methods": {"vi": {"steps": 0}}}, ("steps", "0", "positive")),
+    "option out of range": ({"methods": {"vi": {"steps": 0}}}, ("steps", "0", "at least 1")),
+    "option of an option": (
+        {"model": {"options": {"likelihood": {"degres_of_freedom": 5}}}},
+        ("'degres_of_freedom'", "likelihood", "did you mean 'degrees_of_freedom'?"),
+    ),
     "option that is not known": ({"methods": {"vi": {"guide": "tarot"}}}, ("guide 'tarot'", "mean_field")),
 }
 
@@ -99,7 +103,7 @@ def test_settings_survive_a_file(tmp_path: Path) -> None:
 
 def test_written_out_settings_leave_no_default_to_a_later_version() -> None:
     written_out = Settings(seed=5, methods=["vi"]).written_out()
-    assert written_out.data.seed == written_out.split.seed == 5
+    assert (written_out.seed, written_out.data.seed, written_out.split.seed) == (5, 0, 0)
     assert set(written_out.methods["vi"]) == {field.name for field in dataclasses.fields(METHODS["vi"])}
     assert written_out.model.options["likelihood"]["degrees_of_freedom"] > 0
     assert all(yaml.safe_load(yaml.safe_dump(option)) == option for option in written_out.model.options.values())

@@ -11,10 +11,10 @@ from binn_prob.clm5.dense import dense_steady_state  # noqa: E402
 from binn_prob.clm5.forcing import LITTER_POOLS, Forcing  # noqa: E402
 from binn_prob.clm5.layers import INTERFACE_DEPTH, LAYERS, NODE_DEPTH, THICKNESS  # noqa: E402
 from binn_prob.clm5.parameters import DEFAULTS, NAMES, PARAMETERS, RANGES, physical, unit  # noqa: E402
+from binn_prob.clm5.pools import POOLS  # noqa: E402
 from binn_prob.clm5.processes import PROCESS_NAMES, PROCESSES, processes, processes_of  # noqa: E402
 from binn_prob.clm5.profile import at_depth, soil_organic_carbon  # noqa: E402
 from binn_prob.clm5.steady_state import SoilColumn, prepare, solve, steady_state  # noqa: E402
-from binn_prob.clm5.transfers import POOLS  # noqa: E402
 
 __all__ = [
     "DEFAULTS",

@@ -13,8 +13,9 @@ from binn_prob.clm5.allocation import litter_source
 from binn_prob.clm5.forcing import LITTER_POOLS, Forcing
 from binn_prob.clm5.layers import LAYERS
 from binn_prob.clm5.parameters import named
+from binn_prob.clm5.pools import POOLS
 from binn_prob.clm5.steady_state import prepare, system
-from binn_prob.clm5.transfers import POOLS, TRANSFERS, fraction
+from binn_prob.clm5.transfers import TRANSFERS, fraction
 from binn_prob.clm5.transport import Column
 
 __all__ = ["dense_steady_state", "dense_system"]

@@ -17,6 +17,7 @@ from jax import Array
 
 from binn_prob.clm5.forcing import Forcing
 from binn_prob.clm5.layers import DAYS_PER_YEAR, LAYERS, MONTHS, NODE_DEPTH
+from binn_prob.clm5.pools import LITTER, POOLS
 
 __all__ = ["TURNOVER_TIMES", "Environment", "decomposition_rates", "modifiers", "prepare_environment"]
 
@@ -26,7 +27,7 @@ REFERENCE_TEMPERATURE = 298.15
 TURNOVER_TIMES = ("taucwd", "taul1", "taul2", "taul2", "tau4s1", "tau4s2", "tau4s3")
 """Parameter that holds the turnover time of each of the seven pools; lignin litter shares that of cellulose litter."""
 
-_IS_LITTER = np.array([False, True, True, True, False, False, False])
+_IS_LITTER = np.isin(np.arange(len(POOLS)), np.arange(len(POOLS))[LITTER])
 
 
 @jax.tree_util.register_dataclass
@@ -74,7 +75,8 @@ def depth_scalar(efolding: Array) -> Array:
     near 0 that the scalar would become 0 and the carbon infinite.
     """
     steepest = -0.5 * jnp.log(jnp.finfo(efolding.dtype).tiny)
-    return jnp.exp(-jnp.minimum(NODE_DEPTH[:LAYERS, None] / efolding, steepest))
+    depth = NODE_DEPTH[:LAYERS, None]
+    return jnp.exp(-depth / jnp.maximum(efolding, depth / steepest))
 
 
 def modifiers(parameters: Mapping[str, Array], environment: Environment) -> tuple[Array, Array]:

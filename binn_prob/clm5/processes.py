@@ -19,7 +19,7 @@ environmental_modifier   1       mean over layers, weighted by M_j, of the    of
 carbon_input_allocation  1       beta                                         mean over layers of the beta that the
                                                                               cumulated input above the lower interface
                                                                               would have at the node
-vertical_transport_rate  yr⁻¹    exchange rate with the layers above and      the same, of the published column
+vertical_transport_rate  yr⁻¹    exchange rate with the layers above and      the same
                                  below, weighted by M_j
 ======================== ======= ============================================ ==========================================
 

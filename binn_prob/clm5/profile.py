@@ -7,10 +7,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from binn_prob.clm5.layers import LAYERS, NODE_DEPTH
+from binn_prob.clm5.pools import SOIL
 
 __all__ = ["at_depth", "soil_organic_carbon"]
-
-_FIRST_SOIL_POOL = 4
 
 
 def soil_organic_carbon(pools: ArrayLike) -> Array:
@@ -24,7 +23,7 @@ def soil_organic_carbon(pools: ArrayLike) -> Array:
     -------
     array (..., layer) [g C m-3]
     """
-    return jnp.sum(jnp.asarray(pools)[..., _FIRST_SOIL_POOL:, :], axis=-2)
+    return jnp.sum(jnp.asarray(pools)[..., SOIL, :], axis=-2)
 
 
 def at_depth(soc: ArrayLike, depth: ArrayLike, bedrock_layer: ArrayLike | None = None) -> Array:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,13 +28,16 @@ from binn_prob.clm5.environment import Environment, decomposition_rates, prepare
 from binn_prob.clm5.forcing import Forcing
 from binn_prob.clm5.layers import LAYERS
 from binn_prob.clm5.parameters import NAMES, named
-from binn_prob.clm5.transfers import POOLS, TRANSFERS, fraction, inflows, respired_fractions
-from binn_prob.clm5.transport import Column, Mixing, exchange_rates, prepare_mixing
+from binn_prob.clm5.pools import LITTER, POOLS, SOIL, WOODY
+from binn_prob.clm5.transfers import TRANSFERS, fraction, inflows, respired_fractions
+from binn_prob.clm5.transport import Column, Mixing, check_column, exchange_rates, prepare_mixing
 from binn_prob.errors import InputError
 
 __all__ = ["SoilColumn", "System", "multiply", "prepare", "solve", "steady_state", "system"]
 
 _WOODY, _LITTER, _SOIL = range(1), range(1, 4), range(4, 7)
+
+_LITTER_POOLS = LITTER.stop - LITTER.start
 
 
 @jax.tree_util.register_dataclass
@@ -76,8 +79,7 @@ def prepare(forcing: Forcing, column: Column = "closed") -> SoilColumn:
     InputError
         If there is no column of that name.
     """
-    if column not in get_args(Column):
-        raise InputError(f"column {column!r}", "'closed' or 'published'", "choose one of them")
+    check_column(column)
     prepared: SoilColumn = _prepare(forcing, column)
     return prepared
 
@@ -143,13 +145,14 @@ def solve(parameters: ArrayLike, soil: SoilColumn) -> Array:
 def _solve_column(parameters: Array, soil: SoilColumn) -> Array:
     by_name = named(parameters)
     matrix = system(by_name, soil)
-    source = jnp.zeros_like(matrix.rate).at[: _LITTER.stop].set(litter_source(by_name, soil.litter))
-    factors = [_factorise(jax.lax.stop_gradient(matrix), pools) for pools in (_LITTER, _SOIL)]
+    source = jnp.zeros_like(matrix.rate).at[: LITTER.stop].set(litter_source(by_name, soil.litter))
+    fixed = jax.lax.stop_gradient(matrix)
+    factors = _eliminate_litter(fixed), _eliminate_soil(fixed)
     pools = jax.lax.custom_linear_solve(
         lambda carbon: multiply(matrix, carbon),
         source,
-        solve=lambda _, right: _solve(jax.lax.stop_gradient(matrix), factors, right),
-        transpose_solve=lambda _, right: _solve_transposed(jax.lax.stop_gradient(matrix), factors, right),
+        solve=lambda _, right: _solve(fixed, factors, right),
+        transpose_solve=lambda _, right: _solve_transposed(fixed, factors, right),
     )
     return jnp.transpose(pools, (2, 0, 1))
 
@@ -170,49 +173,49 @@ def system(parameters: Mapping[str, Array], soil: SoilColumn) -> System:
 def multiply(matrix: System, carbon: Array) -> Array:
     """Multiply ``V - A K`` with pools (pool, layer, site): what decomposition and mixing take away [g C m-3 day-1]."""
     decomposed = matrix.rate * carbon
-    gained = inflows(matrix.fractions, list(decomposed), range(len(POOLS)), range(len(POOLS)))
-    mixing = carbon[_LITTER.start :]
+    gained = inflows(matrix.fractions, decomposed, slice(None), slice(None))
+    mixing = carbon[LITTER.start :]
     edge = jnp.zeros_like(mixing[:, :1])
     step = jnp.concatenate([edge, jnp.diff(mixing, axis=1), edge], axis=1)
     up, down = matrix.exchange
     mixed = up * step[:, :-1] - down * step[:, 1:]
-    return (decomposed - gained).at[_LITTER.start :].add(mixed)
+    return (decomposed - gained).at[LITTER.start :].add(mixed)
 
 
-def _factorise(matrix: System, pools: range) -> elimination.Factors:
-    """Eliminate the litter pools (independent of each other) or the soil pools (one block)."""
-    rate = matrix.rate[pools.start : pools.stop]
-    up, down = matrix.exchange
-    if pools is _LITTER:
-        # the three pools stand side by side on the site axis, each a block of one
-        side_by_side = jnp.concatenate(list(rate), axis=-1)
-        return elimination.factorise(
-            side_by_side[None, None], side_by_side[None], jnp.tile(up, len(pools)), jnp.tile(down, len(pools))
-        )
-    zero = jnp.zeros_like(rate[0])
-    transfer = [[zero] * len(pools) for _ in pools]
+def _eliminate_litter(matrix: System) -> elimination.Factors:
+    """Eliminate the litter pools: they stand side by side on the site axis, each a block of one."""
+    rate = _side_by_side(matrix.rate[LITTER])
+    up, down = jnp.tile(matrix.exchange, _LITTER_POOLS)
+    return elimination.factorise(rate[None], rate, up, down)
+
+
+def _eliminate_soil(matrix: System) -> elimination.Factors:
+    """Eliminate the soil pools, one block of three."""
+    rate = matrix.rate[SOIL]
+    transfer = [[jnp.zeros_like(rate[0])] * len(rate) for _ in rate]
     for row in TRANSFERS:
-        if row.donor in pools:
-            donor, receiver = row.donor - pools.start, row.receiver - pools.start
+        if row.donor >= SOIL.start:
+            donor, receiver = row.donor - SOIL.start, row.receiver - SOIL.start
             transfer[receiver][donor] = fraction(matrix.fractions, row) * rate[donor]
-    respired = respired_fractions(matrix.fractions)[pools.start : pools.stop]
-    return elimination.factorise(jnp.array(transfer), respired[:, None] * rate, up, down)
+    excess = respired_fractions(matrix.fractions)[SOIL, None] * rate
+    return elimination.factorise(jnp.array(transfer), excess, *matrix.exchange)
 
 
-def _solve(matrix: System, factors: list[elimination.Factors], right: Array) -> Array:
+def _solve(matrix: System, factors: tuple[elimination.Factors, elimination.Factors], right: Array) -> Array:
     """Solve from woody debris to soil."""
-    rate, litter_factors, soil_factors = matrix.rate, *factors
-    woody = right[:1] / rate[:1]
-    litter_right = right[1:4] + inflows(matrix.fractions, [right[0]], _WOODY, _LITTER)  # debris is passed on whole
-    litter = _unstack(elimination.solve(litter_factors, _stack(litter_right)))
-    soil_right = right[4:] + inflows(matrix.fractions, [woody[0], *(rate[1:4] * litter)], _LITTER, _SOIL)
+    litter_factors, soil_factors = factors
+    woody = right[WOODY] / matrix.rate[WOODY]
+    litter_right = right[LITTER] + inflows(matrix.fractions, right, WOODY, LITTER)  # debris is passed on whole
+    litter = _apart(elimination.solve(litter_factors, _side_by_side(litter_right)))
+    decomposed = jnp.concatenate([right[WOODY], matrix.rate[LITTER] * litter])
+    soil_right = right[SOIL] + inflows(matrix.fractions, decomposed, LITTER, SOIL)
     return jnp.concatenate([woody, litter, elimination.solve(soil_factors, soil_right)])
 
 
-def _solve_transposed(matrix: System, factors: list[elimination.Factors], right: Array) -> Array:
+def _solve_transposed(matrix: System, factors: tuple[elimination.Factors, elimination.Factors], right: Array) -> Array:
     """Solve the transposed system, from soil to woody debris."""
     litter_factors, soil_factors = factors
-    solution: dict[int, Array] = dict(zip(_SOIL, elimination.solve_transposed(soil_factors, right[4:]), strict=True))
+    solution = dict(enumerate(elimination.solve_transposed(soil_factors, right[SOIL]), start=SOIL.start))
 
     def received(donor: int) -> Array:
         rows = [row for row in TRANSFERS if row.donor == donor]
@@ -220,18 +223,18 @@ def _solve_transposed(matrix: System, factors: list[elimination.Factors], right:
         share = sum(passed_on, jnp.zeros_like(right[0]))
         return right[donor] + matrix.rate[donor] * share
 
-    litter_right = jnp.stack([received(donor) for donor in _LITTER])
-    litter = _unstack(elimination.solve_transposed(litter_factors, _stack(litter_right)))
-    solution.update(zip(_LITTER, litter, strict=True))
+    litter_right = jnp.stack([received(donor) for donor in range(LITTER.start, LITTER.stop)])
+    litter = _apart(elimination.solve_transposed(litter_factors, _side_by_side(litter_right)))
+    solution.update(enumerate(litter, start=LITTER.start))
     solution[0] = received(0) / matrix.rate[0]
     return jnp.stack([solution[pool] for pool in range(len(POOLS))])
 
 
-def _stack(litter: Array) -> Array:
-    """Lay the three litter pools side by side on the site axis: (pool, layer, site) → (1, layer, pool × site)."""
+def _side_by_side(litter: Array) -> Array:
+    """Lay the litter pools side by side on the site axis: (pool, layer, site) → (1, layer, pool × site)."""
     return jnp.concatenate(list(litter), axis=-1)[None]
 
 
-def _unstack(litter: Array) -> Array:
-    """Undo :func:`_stack`."""
-    return jnp.stack(jnp.split(litter[0], len(_LITTER), axis=-1))
+def _apart(litter: Array) -> Array:
+    """Undo :func:`_side_by_side`."""
+    return jnp.stack(jnp.split(litter[0], _LITTER_POOLS, axis=-1))

@@ -5,24 +5,15 @@ Source: the CENTURY cascade of CLM5, Koven et al. 2013 (Biogeosciences 10:7109),
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 
-__all__ = ["POOLS", "TRANSFERS", "Transfer", "fraction", "inflows", "respired_fractions"]
+from binn_prob.clm5.pools import POOLS
 
-POOLS = (
-    "coarse_woody_debris",
-    "metabolic_litter",
-    "cellulose_litter",
-    "lignin_litter",
-    "fast_soil",
-    "slow_soil",
-    "passive_soil",
-)
-"""The seven pools in order."""
+__all__ = ["TRANSFERS", "Transfer", "fraction", "inflows", "respired_fractions"]
 
 
 class Transfer(NamedTuple):
@@ -60,28 +51,30 @@ def respired_fractions(parameters: Mapping[str, Array]) -> Array:
     """Share of each pool's decomposed carbon that is respired [1], (pool, site); exactly 0 for woody debris."""
     zero = jnp.zeros_like(parameters["fcwdl2"])
     respired = [zero] + [jnp.ones_like(zero)] * (len(POOLS) - 1)
-    for transfer in TRANSFERS[2:]:
-        respired[transfer.donor] = respired[transfer.donor] - fraction(parameters, transfer)
+    for transfer in TRANSFERS:
+        if not any(row.complement for row in TRANSFERS if row.donor == transfer.donor):
+            respired[transfer.donor] = respired[transfer.donor] - fraction(parameters, transfer)
     return jnp.stack(respired)
 
 
-def inflows(parameters: Mapping[str, Array], decomposed: Sequence[Array], donors: range, receivers: range) -> Array:
+def inflows(parameters: Mapping[str, Array], decomposed: Array, donors: slice, receivers: slice) -> Array:
     """Carbon that ``receivers`` get from what ``donors`` decompose.
 
     Parameters
     ----------
     parameters : mapping of name to (site,)
-    decomposed : sequence over the seven pools of (layer, site)
+    decomposed : array (pool, layer, site)
         Carbon decomposed in each pool [g C m-3 day-1]; read at ``donors`` only.
-    donors, receivers : range
-        Pools by position.
+    donors, receivers : slice
+        Of the pools, such as :data:`binn_prob.clm5.pools.LITTER`.
 
     Returns
     -------
     array (receiver, layer, site) [g C m-3 day-1]
     """
-    flows = {receiver: jnp.zeros_like(decomposed[donors.start]) for receiver in receivers}
+    flows = {receiver: jnp.zeros_like(decomposed[0]) for receiver in range(len(POOLS))[receivers]}
+    giving = range(len(POOLS))[donors]
     for transfer in TRANSFERS:
-        if transfer.donor in donors and transfer.receiver in receivers:
+        if transfer.donor in giving and transfer.receiver in flows:
             flows[transfer.receiver] += fraction(parameters, transfer) * decomposed[transfer.donor]
     return jnp.stack(list(flows.values()))

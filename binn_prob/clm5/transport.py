@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,9 @@ from jax import Array
 
 from binn_prob.clm5.forcing import Forcing
 from binn_prob.clm5.layers import DAYS_PER_YEAR, INTERFACE_DEPTH, LAYERS, NODE_DEPTH, NODE_SPACING, THICKNESS
+from binn_prob.errors import InputError
 
-__all__ = ["Column", "Mixing", "exchange_rates", "prepare_mixing"]
+__all__ = ["Column", "Mixing", "check_column", "exchange_rates", "prepare_mixing"]
 
 Column = Literal["closed", "published"]
 
@@ -60,6 +61,18 @@ class Mixing:
     """[m-2]"""
     background: Array
     """[day-1], what the published programs' floor on diffusivity leaves; zero in the closed column"""
+
+
+def check_column(column: str) -> None:
+    """Refuse a column that is neither closed nor published.
+
+    Raises
+    ------
+    InputError
+        If there is no column of that name.
+    """
+    if column not in get_args(Column):
+        raise InputError(f"column {column!r}", "'closed' or 'published'", "choose one of them")
 
 
 def prepare_mixing(forcing: Forcing, column: Column) -> Mixing:

@@ -46,7 +46,7 @@ def data_folder(folder: str | os.PathLike[str] | None = None) -> Path:
 def fetch(
     folder: str | os.PathLike[str] | None = None, base_url: str = URL, *, retries: int = 3, progressbar: bool = True
 ) -> Path:
-    """Download the published files (25 MB), each checked against its SHA-256.
+    """Download the published files (22 MB), each checked against its SHA-256.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ _SITE_REASONS: dict[str, _Test] = {
     "sites with missing forcing": _missing_forcing,
 }
 _OBSERVATION_REASONS: dict[str, _Test] = {
-    "observations of zero SOC": lambda dataset: dataset["soc"] <= 0,
+    "observations of zero SOC": lambda dataset: dataset["soc"] == 0,
     f"observations of implausible SOC, above {MAXIMUM_SOC:.0f} g C m-3": lambda dataset: dataset["soc"] > MAXIMUM_SOC,
     "observations below bedrock": below_bedrock,
 }

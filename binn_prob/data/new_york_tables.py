@@ -93,7 +93,10 @@ def read_sites(path: Path, files: Files) -> xr.Dataset:
         If a file is missing, truncated or unreadable.
     """
     folder = path / files.folder
-    sites = read_table(folder / files.sites, (None,)).astype(int)
+    identifiers = read_table(folder / files.sites, (None,))
+    if not (np.isfinite(identifiers) & (identifiers % 1 == 0)).all():
+        raise InputError(f"site ids in {folder / files.sites} that are no whole numbers", "the published file", _CURE)
+    sites = identifiers.astype(int)
     count = len(sites)
 
     def forcing(file: str, *shape: int) -> NDArray[np.float64]:

@@ -111,6 +111,12 @@ def validate(dataset: xr.Dataset) -> xr.Dataset:
         One line that names every variable which is missing, has other dimensions, sizes or units, or holds values
         outside its range.
     """
+    import xarray as xr
+
+    if not isinstance(dataset, xr.Dataset):
+        raise InputError(
+            f"a {type(dataset).__name__}", "an xarray.Dataset of sites", "load one with binn_prob.data.load"
+        )
     rows = [row for row in VARIABLES + COORDINATES if not (row.optional and row.name not in dataset.variables)]
     problems = [problem for row in rows for problem in _problems(dataset, row)]
     problems += _mask_problems(dataset) + _name_problems(dataset) + _attribute_problems(dataset)

@@ -55,9 +55,11 @@ def _metrics() -> tuple[Metric, ...]:
         Metric("ess_bulk_min", "ESS of the bulk, smallest", "{:.0f}", "convergence"),
         Metric("ess_tail_min", "ESS of the tails, smallest", "{:.0f}", "convergence"),
         Metric("divergences", "divergent transitions", "{:.0f}", "convergence"),
+        Metric("longest_trajectories", "transitions cut at the longest trajectory", "{:.0%}", "convergence"),
     ]
     for name, words_of in words.items():
         rows += [Metric(f"{name}_correlation", f"{words_of}: correlation", "{:.3f}", "agreement")]
+        rows += [Metric(f"{name}_bias", f"{words_of}: bias / reference sd", "{:+.2f}", "agreement")]
         rows += [Metric(f"{name}_sd_ratio", f"{words_of}: sd ratio", "{:.2f}", "agreement")]
     return (*rows, Metric("wall_seconds", "wall seconds", "{:.1f}", "cost"))
 
@@ -95,6 +97,10 @@ class Comparison:
         with console.capture() as captured:
             console.print(render(self.table))
         return captured.get()
+
+    def doubts(self) -> dict[str, str]:
+        """Return what speaks against convergence, by method with Markov chains that have not converged."""
+        return {name: words for name, found in self.convergence.items() if (words := convergence.doubts(found))}
 
     def figures(self, folder: str | Path) -> dict[str, Path]:
         """Write every figure as PNG into a folder, which is made if need be, and return the paths by name."""
@@ -207,7 +213,7 @@ def _row(tree: xr.DataTree, chains: convergence.Convergence, reference: xr.DataT
     row |= {name: value for name, value in asdict(chains).items() if name != "worst"}
     if reference is not None:
         agreement = distance.agreement(tree, reference)
-        for measure in ("correlation", "sd_ratio"):
+        for measure in distance.MEASURES:
             row |= {f"{name}_{measure}": float(agreement[measure].sel(process=name)) for name in PROCESS_NAMES}
     return row | {"wall_seconds": float(tree.attrs.get("wall_seconds", math.nan))}
 

@@ -17,7 +17,10 @@ import xarray as xr
 
 from binn_prob.results.posterior import group, is_markov_chain, scalar_names
 
-__all__ = ["Convergence", "draws_of", "has_chains", "measures", "summarise"]
+__all__ = ["ESS_BAR", "R_HAT_BAR", "Convergence", "doubts", "draws_of", "has_chains", "measures", "summarise"]
+
+R_HAT_BAR, ESS_BAR = 1.01, 400
+"""Largest R-hat and smallest effective sample size of chains that have converged."""
 
 _FEWEST_DRAWS = 4
 """Half a chain must hold two draws for its variance to exist."""
@@ -41,6 +44,8 @@ class Convergence:
     """Smallest effective sample size of the 5 % and 95 % quantiles."""
     divergences: float = math.nan
     """Number of divergent transitions after warm-up; any above 0 means a region that the chains could not enter."""
+    longest_trajectories: float = math.nan
+    """Share of transitions cut at the greatest length of a trajectory; many mean that the chains move slowly."""
     worst: tuple[str, ...] = ()
     """Labels of the quantities with the largest R-hat, the largest first."""
 
@@ -67,17 +72,33 @@ def summarise(tree: xr.DataTree) -> Convergence:
     """
     if not is_markov_chain(tree):
         return Convergence()
-    divergences = _divergences(tree)
+    divergences = float(_statistic(tree, "diverging").sum(skipna=False))
+    longest = float(_statistic(tree, "reached_max_treedepth").mean(skipna=False))
     if not has_chains(tree):
-        return Convergence(divergences=divergences)
+        return Convergence(divergences=divergences, longest_trajectories=longest)
     every = measures(tree)
     return Convergence(
         r_hat_max=float(every["r_hat"].max(skipna=False)),
         ess_bulk_min=float(every["ess_bulk"].min(skipna=False)),
         ess_tail_min=float(every["ess_tail"].min(skipna=False)),
         divergences=divergences,
+        longest_trajectories=longest,
         worst=_largest(every["r_hat"]),
     )
+
+
+def doubts(found: Convergence) -> str:
+    """Say in one line what speaks against the chains having converged; empty if nothing does, or there are no chains.
+
+    Bars: Vehtari et al. 2021, section 4.
+    """
+    checks = (
+        (found.r_hat_max > R_HAT_BAR, f"R-hat up to {found.r_hat_max:.2f} (bar {R_HAT_BAR})"),
+        (found.ess_bulk_min < ESS_BAR, f"bulk ESS down to {found.ess_bulk_min:.0f} (bar {ESS_BAR})"),
+        (found.ess_tail_min < ESS_BAR, f"tail ESS down to {found.ess_tail_min:.0f} (bar {ESS_BAR})"),
+        (found.divergences > 0, f"{found.divergences:.0f} divergent transitions"),
+    )
+    return ", ".join(words for failed, words in checks if failed)
 
 
 def measures(tree: xr.DataTree) -> xr.Dataset:
@@ -132,8 +153,7 @@ def _largest(r_hat: xr.DataArray) -> tuple[str, ...]:
     return tuple(str(label) for label in r_hat["quantity"].values[order])
 
 
-def _divergences(tree: xr.DataTree) -> float:
-    """Return how many transitions diverged; NaN if that was not recorded."""
-    if "sample_stats" not in tree.children or "diverging" not in tree.children["sample_stats"].data_vars:
-        return math.nan
-    return float(group(tree, "sample_stats")["diverging"].sum())
+def _statistic(tree: xr.DataTree, name: str) -> xr.DataArray:
+    """Return a statistic of the sampler by draw; NaN if it was not recorded."""
+    recorded = "sample_stats" in tree.children and name in tree.children["sample_stats"].data_vars
+    return group(tree, "sample_stats")[name] if recorded else xr.DataArray(math.nan)

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from binn_prob.errors import InputError
 from binn_prob.results.posterior import group
 
-__all__ = ["agreement", "same_sites", "spread"]
+__all__ = ["MEASURES", "agreement", "same_sites", "spread"]
+
+MEASURES = ("correlation", "bias", "sd_ratio")
+"""What :func:`agreement` says of each process."""
 
 _FEWEST_SITES = 3
 """Any two points lie on a line, so a correlation says something from three sites on."""
@@ -33,9 +36,10 @@ def agreement(tree: xr.DataTree, reference: xr.DataTree) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        With the dimension ``process``: ``correlation``, the Pearson correlation over sites of the posterior means, and
+        With the dimension ``process``: ``correlation``, the Pearson correlation over sites of the posterior means;
+        ``bias``, the median over sites of the difference of the means in standard deviations of the reference; and
         ``sd_ratio``, the median over sites of the posterior standard deviation divided by that of the reference (below
-        1: more certain than the reference).  Both are NaN for a process that the reference knows exactly, as it does
+        1: more certain than the reference).  All are NaN for a process that the reference knows exactly, as it does
         the plant carbon input, which is forcing, and where fewer than three sites remain.
 
     Raises
@@ -54,9 +58,9 @@ def agreement(tree: xr.DataTree, reference: xr.DataTree) -> xr.Dataset:
     uncertain = (reference_deviation > 0).to_numpy()
     columns = [values.to_numpy() for values in (mean, deviation, reference_mean, reference_deviation)]
     rows = [_compared(*(values[chosen, process] for values in columns)) for process, chosen in enumerate(uncertain.T)]
-    correlation, ratio = np.array(rows).T
+    measures = zip(MEASURES, np.array(rows).T, strict=True)
     return xr.Dataset(
-        {"correlation": ("process", correlation), "sd_ratio": ("process", ratio)},
+        {name: ("process", values) for name, values in measures},
         {"process": mean["process"].to_numpy()},
     )
 
@@ -89,10 +93,11 @@ def _compared(
     deviation: NDArray[np.float64],
     reference_mean: NDArray[np.float64],
     reference_deviation: NDArray[np.float64],
-) -> tuple[float, float]:
-    """Return the correlation and the ratio of one process over the sites where it is uncertain."""
+) -> tuple[float, float, float]:
+    """Return the measures of one process over the sites where it is uncertain."""
     if len(mean) < _FEWEST_SITES:
-        return math.nan, math.nan
+        return math.nan, math.nan, math.nan
     varied = np.ptp(mean) > 0 and np.ptp(reference_mean) > 0
     correlation = float(np.corrcoef(mean, reference_mean)[0, 1]) if varied else math.nan
-    return correlation, float(np.median(deviation / reference_deviation))
+    bias = float(np.median((mean - reference_mean) / reference_deviation))
+    return correlation, bias, float(np.median(deviation / reference_deviation))

@@ -45,8 +45,9 @@ CAPTIONS = {
     "interval. Below the diagonal the intervals are too narrow.",
     "profiles": "Modelled carbon over depth with its 50 % and 90 % intervals, and the observations (dots), at sites "
     "from the poorest in carbon to the richest. The noise of an observation is not part of the intervals.",
-    "marginals": "Posterior density of each parameter at the site with the most observations, relative to the uniform "
-    "prior (1), whose high peaks are cut; a triangle marks the true value where it is known.",
+    "marginals": "Posterior density of each parameter at the site with the most observations, relative to a "
+    "uniform density over its range (1), with high peaks cut; that is the prior of independent sites, and nearly that "
+    "of a network with its default options; a triangle marks the true value where it is known.",
     "processes": "Posterior mean and standard deviation of each process at each fitted site against the reference "
     "method; the line is equality.",
     "chains": "Trace and ranks of the quantities with the largest R-hat; chains that have mixed have level ranks "

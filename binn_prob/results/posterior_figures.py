@@ -35,7 +35,7 @@ _SMOOTHED = 50
 
 @styled
 def marginals(trees: Trees, site: Any = None) -> Figure:
-    """Draw the posterior of the 21 parameters at one site by method, against the uniform prior over their ranges.
+    """Draw the posterior of the 21 parameters at one site by method, relative to a uniform density over their ranges.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def marginals(trees: Trees, site: Any = None) -> Figure:
     truth = group(first, "constant_data").get("true_parameters")
     figure, axes = panels(3, 7, (1.75, 1.75), sharey=True)
     for axis, row, ends in zip(axes.flat, PARAMETERS, _widest_ranges(trees), strict=True):
-        axis.axhline(1.0, color="0.5", linewidth=1.0, label="uniform prior")
+        axis.axhline(1.0, color="0.5", linewidth=1.0, label="uniform over the range")
         for name, style in lines(trees).items():
             draws = pooled(group(trees[name], "posterior")["parameters"].sel(site=chosen, parameter=row.name))
             heights, edges = np.histogram(draws, bins=_BINS, range=ends)
@@ -71,7 +71,7 @@ def marginals(trees: Trees, site: Any = None) -> Figure:
             text.set_horizontalalignment(side)
     axes[0, 0].set_ylim(0, min(_HIGHEST, axes[0, 0].get_ylim()[1]))
     figure.suptitle(f"Posterior of the parameters at fitted site {chosen} (densities above {_HIGHEST:g} are cut)")
-    figure.supylabel("density / density of the prior")
+    figure.supylabel("density / uniform density")
     legend(figure, axes[0, 0])
     return figure
 

@@ -57,6 +57,7 @@ def load(path: str | Path) -> xr.DataTree:
     if missing:
         cure = "give a posterior_<method>.nc file"
         raise InputError(f"{path} without {missing[0]}", "a posterior written by binn_prob", cure)
+    loaded.attrs = {name: value.item() if hasattr(value, "item") else value for name, value in loaded.attrs.items()}
     return loaded
 
 

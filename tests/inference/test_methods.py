@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 import jax
 import numpy as np
+import numpyro
 import pytest
 
+from binn_prob.clm5 import INTERFACE_DEPTH
 from binn_prob.errors import InputError
 from binn_prob.inference import METHODS, NUTS, VI, Fit, MCDropout
 from binn_prob.models import BINN, SiteModel
@@ -22,7 +25,7 @@ class Case(NamedTuple):
 
 
 TRAINED = frozenset({"loss"})
-SAMPLED = frozenset({"diverging", "acceptance_rate", "n_steps", "energy", "step_size"})
+SAMPLED = frozenset({"diverging", "acceptance_rate", "n_steps", "energy", "step_size", "reached_max_treedepth"})
 SMALL = BINN(hidden=(4,))
 QUICK = NUTS(chains=2, warmup=30, draws=20, max_tree_depth=4, start_steps=200)
 
@@ -140,9 +143,31 @@ def test_dropout_draws_spread_with_the_rate(split):
     assert spread[1] > spread[0] > 0.0
 
 
-def test_dropout_needs_a_network(split):
-    with pytest.raises(InputError, match="no network"):
-        MCDropout().fit(jax.random.key(0), SiteModel(), split[0], progress=False)
+@pytest.mark.parametrize("model", [SiteModel(), BINN(hidden=())])
+def test_dropout_needs_hidden_units(model, split):
+    with pytest.raises(InputError, match="hidden units"):
+        MCDropout().fit(jax.random.key(0), model, split[0], progress=False)
+
+
+def test_observations_below_bedrock_are_left_out_and_counted(fits, split):
+    test = split[1].copy(deep=True)
+    test["depth"][0, 0] = 8.0
+    test["bedrock_layer"][0] = 10
+    tree = fits("vi, binn").predict(test)
+    assert np.isnan(tree["observed_data/soc"].values[0, 0])
+    assert np.isnan(tree["posterior_predictive/soc"].values[..., 0, 0]).all()
+    below = int((test["depth"][0] > INTERFACE_DEPTH[9]).sum())
+    assert json.loads(tree["observed_data"].attrs["exclusions"]) == {"observations below bedrock": below}
+
+
+def test_nuts_refuses_weights_without_a_prior(split):
+    class Fixed(SiteModel):
+        def __call__(self, profiles):
+            numpyro.param("slope", 1.0)
+            super().__call__(profiles)
+
+    with pytest.raises(InputError, match="slope"):
+        QUICK.fit(jax.random.key(0), Fixed(), split[0], progress=False)
 
 
 def test_methods_have_their_words():
@@ -156,6 +181,8 @@ def test_methods_have_their_words():
         (lambda: MCDropout(draws=0), "draws"),
         (lambda: VI(guide="median_field"), "guide"),
         (lambda: VI(learning_rate=0.0), "learning_rate"),
+        (lambda: VI(patience=0), "patience"),
+        (lambda: VI(steps=1.5), "steps"),
         (lambda: NUTS(chains=0), "chains"),
         (lambda: NUTS(target_accept=1.5), "target_accept"),
         (lambda: NUTS(chain_method="serial"), "chain_method"),

@@ -22,6 +22,7 @@ def test_other_sites_are_scaled_by_the_training_sites(sites):
 def test_constant_covariate_becomes_zero(sites):
     constant = sites.assign(continuous=sites["continuous"] * 0.0 + 7.0)
     np.testing.assert_array_equal(Encoding.fit(constant)(constant).continuous, 0.0)
+    np.testing.assert_array_equal(Encoding.fit(constant)(sites).continuous, 0.0)  # also at sites where it differs
 
 
 def test_missing_value_becomes_the_training_mean(sites):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
 import pytest
 from numpyro.handlers import block, seed, trace
 from numpyro.infer import Predictive
@@ -139,22 +138,31 @@ def test_models_have_their_words():
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "words"),
     [
-        lambda: BINN(gain=0.0),
-        lambda: BINN(intercept_scale=-1.0),
-        lambda: StudentTLogSOC(scale_median=0.0),
-        lambda: StudentTLogSOC(degrees_of_freedom=-1),
+        (lambda: BINN(gain=0.0), "positive"),
+        (lambda: BINN(gain=float("inf")), "positive"),
+        (lambda: BINN(intercept_scale=-1.0), "positive"),
+        (lambda: BINN(embedding_size=-1), "embedding_size"),
+        (lambda: BINN(activation="softmax"), "softmax"),
+        (lambda: BINN(hidden=(4, 0)), "hidden"),
+        (lambda: BINN(ranges="mine"), "ranges"),
+        (lambda: SiteModel(ranges="mine"), "ranges"),
+        (lambda: SiteModel(column="open"), "column"),
+        (lambda: StudentTLogSOC(scale_median=0.0), "positive"),
+        (lambda: StudentTLogSOC(degrees_of_freedom=-1), "positive"),
     ],
 )
-def test_impossible_options_are_refused(make):
-    with pytest.raises(InputError, match="positive"):
+def test_impossible_options_are_refused(make, words):
+    with pytest.raises(InputError, match=words):
         make()
 
 
-def test_unknown_ranges_and_columns_are_refused(sites):
-    with pytest.raises(InputError, match="column"):
-        SiteModel(column="open").prepare(sites)
-    model = SiteModel(ranges="mine")
-    with pytest.raises(InputError, match="ranges"), numpyro.handlers.seed(rng_seed=0):
-        model(model.prepare(sites))
+@pytest.mark.parametrize("column", ["closed", "published"])
+def test_only_the_closed_column_ends_at_bedrock(column, sites):
+    deep = sites.copy(deep=True)
+    deep["depth"][0, 0] = 8.0
+    deep["bedrock_layer"][0] = 10
+    mask = SiteModel(column=column).prepare(deep).mask
+    assert bool(mask[0, 0]) == (column == "published")
+    assert bool(mask[0, 1])

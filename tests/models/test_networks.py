@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from binn_prob.clm5 import NAMES
-from binn_prob.errors import InputError
 from binn_prob.models.encoding import Encoding
 from binn_prob.models.networks import ACTIVATIONS, ParameterNetwork, weight_scales
 
@@ -55,9 +54,3 @@ def test_a_shared_mask_is_the_same_at_every_site(covariates):
     own = logits(ParameterNetwork((32,), 2, "tanh", 0.5, False), same, dropout=jax.random.key(0))
     assert float(jnp.ptp(shared, axis=0).max()) == 0.0
     assert float(jnp.ptp(own, axis=0).max()) > 0.1
-
-
-@pytest.mark.parametrize(("hidden", "activation"), [((4,), "softmax"), ((0,), "tanh")])
-def test_networks_that_cannot_be_are_refused(covariates, hidden, activation):
-    with pytest.raises(InputError, match="expected"):
-        weight_scales(ParameterNetwork(hidden, 2, activation), covariates, 1.0, 1.0)
