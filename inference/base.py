@@ -63,7 +63,7 @@ class Method(Protocol):
         """Fit ``model`` to the sites of ``dataset``, with all randomness from ``key``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fit:
     """A posterior, ready to say what it knows about any site."""
 
@@ -87,6 +87,11 @@ class Fit:
     """More to write into the results"""
     check: Callable[[xr.Dataset], xr.Dataset] = lambda dataset: dataset
     """Refuses sites that are not what they must be, before they are predicted"""
+
+    def __repr__(self) -> str:
+        chains, draws = next(iter(self.draws.values())).shape[:2]
+        sites = self.dataset.sizes["site"]
+        return f"Fit(method={self.method}, model={self.model}, {sites} sites, {chains} x {draws} draws)"
 
     def posterior(self) -> xr.DataTree:
         """Return the posterior at the training sites, see :mod:`binn_prob.results.posterior`."""

@@ -110,5 +110,7 @@ def train(
             bar.set_postfix_str(f"loss {mean:.1f}")
             best, waited = (mean, 0) if mean < best else (best, waited + 1)
             if patience is not None and waited >= patience:
+                bar.total = bar.n  # the bar ends here: training has stopped early
+                bar.refresh()
                 break
     return Trained(guide, svi.get_params(state), jnp.concatenate(losses))

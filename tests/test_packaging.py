@@ -60,3 +60,14 @@ def test_the_command_is_installed() -> None:
         [sys.executable, "-m", "binn_prob.cli", "--version"], capture_output=True, text=True, check=True, timeout=60
     )
     assert answer.stdout.strip() == f"binn-prob {binn_prob.__version__}"
+
+
+def test_the_installed_package_is_whole_from_the_root_of_the_repository(root: Path) -> None:
+    # There "binn_prob" is the folder itself; an ordinary installation has no import hook that would know better.
+    program = (
+        "import sys; sys.path.insert(0, '.');"
+        "sys.meta_path[:] = [finder for finder in sys.meta_path if 'editable' not in repr(finder).lower()];"
+        "import binn_prob; print(binn_prob.models.__name__, binn_prob.inference.METHODS['vi'].__module__)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["binn_prob.models", "binn_prob.inference.variational"]

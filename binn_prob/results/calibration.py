@@ -25,6 +25,7 @@ __all__ = [
     "log_nash_sutcliffe",
     "nash_sutcliffe",
     "observed_transform",
+    "parameter_coverage",
     "point_prediction",
     "probability_integral_transform",
     "r_squared",
@@ -115,6 +116,21 @@ def coverage(tree: xr.DataTree, levels: tuple[float, ...] = LEVELS) -> dict[floa
     """Return the coverage of the central predictive intervals by their probability; see :func:`coverage_at`."""
     transform = observed_transform(tree)
     return {level: coverage_at(transform, level) for level in levels}
+
+
+def parameter_coverage(tree: xr.DataTree, level: float = 0.9) -> float:
+    """Return the share of the true parameters, over sites and parameters, inside their central posterior intervals.
+
+    Observation noise hides in predictive intervals what a method does not know about parameters; here nothing hides it.
+    NaN where the true parameters are not known, as at real sites.
+    """
+    truth = group(tree, "constant_data").get("true_parameters")
+    if truth is None:
+        return math.nan
+    draws = pooled(group(tree, "posterior")["parameters"])
+    low, high = np.quantile(draws, ((1 - level) / 2, (1 + level) / 2), axis=0)
+    true = truth.transpose("site", "parameter").to_numpy()
+    return float(np.mean((low <= true) & (true <= high)))
 
 
 def continuous_ranked_probability_score(tree: xr.DataTree) -> float:

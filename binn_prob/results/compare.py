@@ -49,6 +49,9 @@ def _metrics() -> tuple[Metric, ...]:
         rows += [
             Metric(f"{part}_{name}", f"{label}, {where}", "{:.1%}", "calibration") for name, label in coverage.items()
         ]
+        rows += [
+            Metric(f"{part}_true_parameters_90", f"true parameters in 90% intervals, {where}", "{:.1%}", "calibration")
+        ]
         rows += [Metric(f"{part}_crps", f"CRPS of log SOC, {where}", "{:.3f}", "calibration")]
     rows += [
         Metric("r_hat_max", "R-hat, largest", "{:.3f}", "convergence"),
@@ -76,7 +79,7 @@ class Fitted(Protocol):
         ...  # pragma: no cover
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Posteriors of the same sites by several methods, and what can be said of them."""
 
@@ -88,6 +91,9 @@ class Comparison:
     """One row per method, one column per metric of :data:`METRICS`; NaN where a number does not exist."""
     convergence: Mapping[str, convergence.Convergence]
     """Diagnostics of the chains of each method; blank for draws that are not Markov chains."""
+
+    def __repr__(self) -> str:
+        return self.table_text()
 
     def table_text(self, width: int = 120) -> str:
         """Return the table as text of at most ``width`` columns."""
@@ -210,6 +216,7 @@ def _row(tree: xr.DataTree, chains: convergence.Convergence, reference: xr.DataT
         for part, each in parts(tree).items()
         for name, value in calibration.scores(each).items()
     }
+    row |= {f"{part}_true_parameters_90": calibration.parameter_coverage(each) for part, each in parts(tree).items()}
     row |= {name: value for name, value in asdict(chains).items() if name != "worst"}
     if reference is not None:
         agreement = distance.agreement(tree, reference)

@@ -136,3 +136,22 @@ def test_sites_without_observations_have_no_scores(tree_of):
         "nse", "log_nse", "r2", "coverage_50", "coverage_80", "coverage_90", "coverage_95", "crps"
     }  # fmt: skip
     assert all(math.isnan(score) for score in scores.values())
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_true_parameters_are_covered_as_often_as_the_interval_says(tree_of, level):
+    tree = tree_of(sites=30, draws=400)
+    truth = tree["constant_data/true_parameters"]
+    # truth and draws from one distribution, so that its rank among the draws is uniform
+    values = np.random.default_rng(0).normal(size=(401, *truth.shape))
+    tree["posterior"]["parameters"].values[0] = values[1:]
+    tree["constant_data"]["true_parameters"].values[:] = values[0]
+    assert calibration.parameter_coverage(tree, level) == pytest.approx(
+        level, abs=4 * np.sqrt(level * (1 - level) / truth.size)
+    )
+
+
+def test_coverage_of_parameters_needs_the_truth(tree_of):
+    tree = tree_of(draws=5)
+    del tree["constant_data"]["true_parameters"]
+    assert math.isnan(calibration.parameter_coverage(tree))
