@@ -62,8 +62,9 @@ def download(registry: Path, base_url: str, folder: Path, *, retries: int = 3, p
     files = pooch.create(path=folder, base_url=base_url.rstrip("/") + "/", registry=None, retry_if_failed=retries)
     files.load_registry(registry)
     console = Console(stderr=True)
+    shown = progressbar and console.is_terminal  # elsewhere an error would stand behind the remains of the bar
     with _quiet(pooch.get_logger()):
-        for name in track(files.registry_files, f"Files for {folder.name}", console=console, disable=not progressbar):
+        for name in track(files.registry_files, "Files", console=console, transient=True, disable=not shown):
             _fetch(files, name)
     return folder
 

@@ -52,9 +52,16 @@ def test_the_folder_is_the_one_of_the_environment(
 
 
 def test_progress_is_shown_on_request(
-    registered: Path, serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    registered: Path,
+    serve: Serve,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     address, _ = serve(registered)
+    new_york.fetch(tmp_path / "to a file", address)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes the stream for a terminal
     new_york.fetch(tmp_path / "quiet", address, progressbar=False)
     assert capsys.readouterr() == ("", "")
     new_york.fetch(tmp_path / "told", address)
