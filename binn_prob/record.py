@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from binn_prob.provenance import git_commit, versions
 
 if TYPE_CHECKING:
+    from binn_prob.results.convergence import Verdict
     from binn_prob.settings import Settings
 
 __all__ = ["Record"]
@@ -31,18 +33,22 @@ class Record:
         The settings with all defaults written out.
     data_fingerprint : str
         See :func:`binn_prob.data.fingerprint`.
+
+    A run that is resumed keeps the start and the times of the steps that it need not repeat.
     """
 
     def __init__(self, path: Path, settings: Settings, data_fingerprint: str) -> None:
         import jax
 
         self.path = path
+        earlier = _read(path)
         self.failures: dict[str, str] = {}
         self._start = time.perf_counter()
         self.content: dict[str, Any] = {
             "name": settings.name,
             "status": "running",
-            "started": _now(),
+            "started": earlier.get("started", _now()),
+            "resumed": [*earlier.get("resumed", []), _now()] if earlier else [],
             "finished": None,
             "settings": settings.model_dump(mode="json"),
             "seed": settings.seed,
@@ -52,7 +58,8 @@ class Record:
             "versions": versions(),
             "git_commit": git_commit(),
             "platform": platform.platform(),
-            "wall_seconds": {},
+            "wall_seconds": earlier.get("wall_seconds", {}),
+            "verdicts": {},
             "failures": self.failures,
         }
 
@@ -64,6 +71,11 @@ class Record:
     def fail(self, step: str, error: Exception) -> None:
         """Record why a step failed, when the run goes on without it."""
         self.failures[step] = " ".join(str(error).split())
+        self._write()
+
+    def judge(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Record which methods have converged, and why not."""
+        self.content["verdicts"] = {word: asdict(verdict) for word, verdict in verdicts.items()}
         self._write()
 
     def __enter__(self) -> Self:
@@ -96,6 +108,15 @@ class Record:
 
         with replacing(self.path) as temporary:
             temporary.write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the record of the same run by an earlier process; empty if there is none that can be read."""
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return held if isinstance(held, dict) else {}
 
 
 def _now() -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from binn_prob.data.sources import Name
 from binn_prob.data.splits import Rule
+from binn_prob.devices import Device
 from binn_prob.errors import InputError
 from binn_prob.options import build, one_line, written_out
 from binn_prob.precision import Precision, chosen_precision
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DataSettings", "ModelSettings", "Settings", "SplitSettings", "read_yaml"]
 
-Device = Literal["auto", "cpu", "gpu"]
+_COMPARED = {True: ("mc_dropout", "vi", "nuts"), False: ("vi", "site_nuts")}
+"""The methods of a comparison by default: for models with a network, and for those of independent sites."""
+
+_REFERENCES = ("site_nuts", "nuts")
+"""The method that the others are compared with, by default the first of these that there is."""
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Options = dict[str, Any]
 
@@ -60,7 +66,8 @@ class SplitSettings(_Section):
     """Which sites are held out."""
 
     by: Rule = "location"
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """0: none is held out"""
     block_size: Annotated[float, Field(gt=0)] = 1.0
     """edge of a spatial block [degrees]"""
     seed: Seed = 0
@@ -95,7 +102,7 @@ class Settings(_Section):
     split: SplitSettings = SplitSettings()
     model: ModelSettings = ModelSettings()
     methods: Annotated[dict[str, Options], Field(min_length=1)] | None = None
-    """method → its options, fields of a class in ``binn_prob.inference.METHODS``; default: all that serve the model"""
+    """method → its options, fields of a class in ``binn_prob.inference.METHODS``; default: ``_COMPARED``"""
     reference: str | None = None
     """method that the others are compared with; default: ``nuts`` where it runs"""
 
@@ -127,19 +134,22 @@ class Settings(_Section):
     @classmethod
     def _name_fits_a_folder(cls, name: str) -> str:
         if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is None:
-            raise InputError(
-                f"name {name!r}", "letters, digits, '.', '_' and '-'", "choose such a name for the run folder"
-            )
+            cure = "choose such a name for the run folder"
+            raise InputError(f"name {name!r}", "letters, digits, '.', '_' and '-'", cure)
         return name
 
     @classmethod
-    def from_yaml(cls, path: str | Path | None = None, **overrides: Any) -> Settings:
+    def from_yaml(
+        cls, path: str | Path | None = None, *, defaults: Mapping[str, Any] | None = None, **overrides: Any
+    ) -> Settings:
         """Read settings from a YAML file.
 
         Parameters
         ----------
         path : path, optional
             Default: no file, all settings have their defaults.
+        defaults : mapping, optional
+            Defaults that differ from those of this class, a section key by key.
         **overrides
             Take the place of what the file says: a section is merged key by key, ``None`` leaves the file's value,
             and a list of ``methods`` keeps the options that the file gives them.
@@ -149,7 +159,10 @@ class Settings(_Section):
         InputError
             If the file is missing, is not YAML, or holds an unknown key or a wrong value.
         """
-        values = {} if path is None else read_yaml(path)
+        values = dict(defaults or {})
+        for key, one in (read_yaml(path) if path is not None else {}).items():
+            section = key != "methods" and isinstance(one, dict) and isinstance(values.get(key), dict)
+            values[key] = values[key] | one if section else one  # methods are a choice: a file adds none to the default
         given = {key: one for key, one in overrides.items() if one is not None}
         return cls(**values | {key: _override(values.get(key, {}), one) for key, one in given.items()})
 
@@ -171,7 +184,7 @@ class Settings(_Section):
             precision=chosen_precision(self.precision),
             model={"name": self.model.name, "options": written_out(self.build_model())},
             methods=methods,
-            reference=self.reference or ("nuts" if "nuts" in methods else None),
+            reference=self.reference or next((word for word in _REFERENCES if word in methods), None),
         )
 
     def build_model(self) -> Any:
@@ -196,15 +209,23 @@ class Settings(_Section):
         """
         from binn_prob.inference import METHODS
 
-        droppable = self.build_model().has_hidden_units
-        serving = [word for word, method in METHODS.items() if droppable or not method.needs_hidden_units]
-        wanted: Mapping[str, Options] = {word: {} for word in serving} if self.methods is None else self.methods
+        model = self.build_model()
+        serving = [word for word, method in METHODS.items() if _serves(method, model)]
+        compared: Mapping[str, Options] = {word: {} for word in _COMPARED[model.has_network] if word in serving}
+        wanted: Mapping[str, Options] = compared if self.methods is None else self.methods
         built = {word: build("method", METHODS, word, options) for word, options in wanted.items()}
         for word in built:
             if word not in serving:
                 got, expected = f"method {word!r} for model {self.model.name!r}", f"one of {', '.join(serving)}"
                 raise InputError(got, expected, "choose one of them, or another model")
         return built
+
+
+def _serves(method: Any, model: Any) -> bool:
+    """Say whether a method can fit a model."""
+    if method.needs_hidden_units and not model.has_hidden_units:
+        return False
+    return not (method.needs_independent_sites and model.has_network)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +17,14 @@ from numpyro.infer.util import unconstrain_fn
 from binn_prob.checks import positive, whole
 from binn_prob.errors import InputError
 from binn_prob.inference.base import Fit, FitError, Model, Stopwatch, prepared
+from binn_prob.inference.chains import ChainMethod, Chains
+from binn_prob.inference.checkpoint import Checkpoint
 from binn_prob.inference.training import train
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["NUTS"]
-
-ChainMethod = Literal["auto", "vectorized", "parallel", "sequential"]
 
 _STATISTICS = {
     "diverging": "diverging",
@@ -50,6 +51,7 @@ class NUTS:
 
     name: ClassVar[str] = "nuts"
     needs_hidden_units: ClassVar[bool] = False
+    needs_independent_sites: ClassVar[bool] = False
 
     chains: int = 4
     """Markov chains."""
@@ -83,7 +85,15 @@ class NUTS:
             expected = f"one of {', '.join(get_args(ChainMethod))}"
             raise InputError(f"nuts chain_method {self.chain_method!r}", expected, "choose one of them")
 
-    def fit(self, key: Array, model: Model, dataset: xr.Dataset, *, progress: bool = True) -> Fit:
+    def fit(
+        self,
+        key: Array,
+        model: Model,
+        dataset: xr.Dataset,
+        *,
+        progress: bool = True,
+        checkpoint: Checkpoint | None = None,
+    ) -> Fit:
         """Run the chains.
 
         Raises
@@ -97,26 +107,24 @@ class NUTS:
         start_key, run_key, predict_key = jax.random.split(key, 3)
         encoding, profiles, silent = prepared(model, dataset)
         _refuse_fixed_parameters(silent, profiles)
-        starts = self._starts(start_key, silent, profiles, progress)
-        kernel = infer.NUTS(
-            silent,
-            target_accept_prob=self.target_accept,
-            max_tree_depth=self.max_tree_depth,
-            dense_mass=self.dense_metric,
+        starts = self._starts(start_key, silent, profiles, progress, checkpoint)
+        chains = Chains(
+            kernel=partial(
+                infer.NUTS,
+                silent,
+                target_accept_prob=self.target_accept,
+                max_tree_depth=self.max_tree_depth,
+                dense_mass=self.dense_metric,
+            ),
+            chains=self.chains,
+            warmup=self.warmup,
+            draws=self.draws,
+            method=self.chain_method,
+            fields=tuple(_STATISTICS),
         )
-        chains = infer.MCMC(
-            kernel,
-            num_warmup=self.warmup,
-            num_samples=self.draws,
-            num_chains=self.chains,
-            chain_method=self._chain_method(),
-            progress_bar=progress,
-        )
-        chains.run(run_key, profiles, extra_fields=tuple(_STATISTICS), init_params=starts)
-        draws = chains.get_samples(group_by_chain=True)
+        draws, fields = chains.run(run_key, starts, profiles, label="nuts", progress=progress, checkpoint=checkpoint)
         if not all(bool(jnp.isfinite(values).all()) for values in draws.values()):
             raise FitError("nuts: a chain left the finite numbers; take smaller steps with a higher target_accept")
-        fields = chains.get_extra_fields(group_by_chain=True)
         return Fit(
             method=self,
             model=model,
@@ -132,22 +140,19 @@ class NUTS:
             },
         )
 
-    def _chain_method(self) -> str:
-        """Return how the chains run on the devices at hand."""
-        if self.chain_method != "auto":
-            return self.chain_method
-        return "parallel" if jax.local_device_count() >= self.chains else "vectorized"
-
-    def _starts(self, key: Array, model: Any, profiles: Any, progress: bool) -> dict[str, Array]:
+    def _starts(
+        self, key: Array, model: Any, profiles: Any, progress: bool, checkpoint: Checkpoint | None
+    ) -> dict[str, Array]:
         """Draw a start for every chain, on the unconstrained scale, from a short mean-field fit."""
         train_key, draw_key = jax.random.split(key)
         trained = train(
             train_key, model, AutoNormal(model, init_loc_fn=infer.init_to_sample), profiles, steps=self.start_steps,
             learning_rate=self.start_learning_rate, label="nuts (start)", progress=progress,
+            checkpoint=None if checkpoint is None else checkpoint.part("start"),
         )  # fmt: skip
         drawn = trained.draw(draw_key, self.chains)
         starts: dict[str, Array] = jax.vmap(lambda sites: unconstrain_fn(model, (profiles,), {}, sites))(drawn)
-        return starts if self.chains > 1 else {site: value[0] for site, value in starts.items()}
+        return starts
 
 
 def _refuse_fixed_parameters(model: Any, profiles: Any) -> None:

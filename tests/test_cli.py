@@ -8,9 +8,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +20,7 @@ import xarray as xr
 
 import binn_prob
 from binn_prob import cli, data
-from binn_prob.inference import FitError
+from binn_prob.inference import Fit, FitError, MCDropout
 from binn_prob.results import storage
 from binn_prob.settings import Settings
 
@@ -40,7 +42,7 @@ WRONG_ARGUMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "unknown option": ("compare --sed 1", ("--sed", "--seed")),
     "unknown method": ("compare --method hmc", ("unknown method 'hmc'", "mc_dropout, vi, nuts")),
     "unknown method among others": ("compare --method vi,hmc", ("unknown method 'hmc'",)),
-    "unknown model": ("compare --model forest", ("unknown model 'forest'", "binn, site")),
+    "unknown model": ("compare --model forest", ("unknown model 'forest'", "binn,", "site")),
     "unknown dataset": ("compare --data ohio", ("'ohio'", "'synthetic' or 'new-york'")),
     "unknown split": ("compare --split country", ("'country'", "'location'")),
     "unknown device": ("compare --device abacus", ("'abacus'", "'gpu'")),
@@ -49,6 +51,8 @@ WRONG_ARGUMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no site": ("compare --sites 0", ("data.sites = 0",)),
     "no such site": ("compare --sites 3,99", ("no site 99",)),
     "fraction above 1": ("compare --test-fraction 2", ("split.test_fraction = 2",)),
+    "unknown method of a fit": ("fit --method hmc", ("unknown method 'hmc'",)),
+    "fit with a reference": ("fit --reference nuts", ("--reference",)),
     "negative seed": ("compare --seed -1", ("seed = -1",)),
     "reference that is not run": ("compare --method vi --reference nuts", ("reference 'nuts'", "vi")),
     "name that leaves the folder": ("compare --name ../up", ("name '../up'",)),
@@ -189,7 +193,7 @@ def test_precision_and_device_are_chosen_before_jax_starts() -> None:
     assert _program("-c", program).stdout.split() == ["float32", "cpu"]
 
 
-@pytest.mark.parametrize("arguments", ["--help", "compare --help", "data --help", "data fetch --help"])
+@pytest.mark.parametrize("arguments", ["--help", "compare --help", "fit --help", "data --help", "data fetch --help"])
 def test_help(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(arguments.split()) == 0
     assert capsys.readouterr().out.startswith("Usage: binn-prob")
@@ -217,7 +221,8 @@ def test_an_interrupted_run_keeps_what_is_finished(
 
     monkeypatch.setattr("binn_prob.workflow.fit", fit)
     assert cli.main(["compare", "--sites", "4", "--method", "mc_dropout,vi", "--out", "out"]) == 130
-    assert {file.name for file in Path("out").iterdir()} == {"posterior_mc_dropout.nc", "run.json", "settings.yaml"}
+    kept = {"checkpoints", "posterior_mc_dropout.nc", "run.json", "settings.yaml"}
+    assert {file.name for file in Path("out").iterdir()} == kept
     assert json.loads(Path("out/run.json").read_text())["status"] == "interrupted"
     assert "Traceback" not in capsys.readouterr().err
 
@@ -239,8 +244,11 @@ def test_a_method_that_fails_is_named_and_costs_no_other(
 @pytest.mark.slow
 def test_compare_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
     Path("small.yaml").write_text(SMALL)
-    assert cli.main(["compare", "--config", "small.yaml", "--seed", "1"]) == 0
+    assert cli.main(["compare", "--config", "small.yaml", "--seed", "1"]) == 3  # so short a run does not converge
     answer = capsys.readouterr()
+    assert "error: nuts: not converged: R-hat up to" in answer.err
+    assert "--allow-unconverged" in answer.err
+    assert "error: vi" not in answer.err
     (folder,) = Path("runs").iterdir()
     assert folder.name.endswith("-small")
     assert answer.out.splitlines()[-1] == str(folder)
@@ -255,11 +263,67 @@ def test_compare_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
         "--reference",
         "mc_dropout",
     ]
-    assert cli.main([*again, "--out", "again", "--quiet"]) == 0
+    assert cli.main([*again, "--out", "again", "--quiet", "--allow-unconverged"]) == 0
     answer = capsys.readouterr()
     assert answer.err == ""
     first, second = (storage.load(where / "posterior_mc_dropout.nc") for where in (folder, Path("again")))
     xr.testing.assert_identical(first["posterior"].to_dataset(), second["posterior"].to_dataset())
+
+
+def _fake(monkeypatch: pytest.MonkeyPatch, **converged: bool) -> None:
+    """Let methods be fitted at once, to posteriors that have converged or not."""
+
+    def fit(model: Any, dataset: xr.Dataset, method: Any, **options: Any) -> Fit:
+        loss = np.linspace(0.0 if converged[method.name] else 9.0, 0.0, 600)
+        made = MCDropout(draws=4, steps=100).fit(jax.random.key(0), model, dataset, progress=False)
+        return replace(made, sample_stats={"loss": loss + np.random.default_rng(0).normal(size=600)}, attributes={})
+
+    monkeypatch.setattr("binn_prob.workflow.fit", fit)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ("compare --reference vi", 0),
+        ("compare --reference mc_dropout", 3),
+        ("compare", 0),  # no reference and no Markov chain: nothing to be trusted
+        ("fit", 3),
+        ("fit --allow-unconverged", 0),
+        ("fit --method vi", 0),
+    ],
+)
+def test_a_method_to_be_trusted_must_have_converged(
+    arguments: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _fake(monkeypatch, vi=True, mc_dropout=False)
+    methods = [] if "--method" in arguments else ["--method", "mc_dropout,vi"]
+    assert cli.main([*arguments.split(), *methods, "--sites", "5", "--out", "out"]) == status
+    assert ("error: mc_dropout: not converged: a loss that still falls" in capsys.readouterr().err) == (status == 3)
+    assert Path("out/posterior_vi.nc").exists()
+    verdicts = json.loads(Path("out/run.json").read_text())["verdicts"]
+    assert verdicts["vi"] == {"converged": True, "reasons": []}
+
+
+@pytest.mark.slow
+def test_fit_leaves_a_posterior_of_all_sites(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["fit", "--sites", "6", "--model", "site", "--method", "vi", "--out", "run", "--allow-unconverged"]
+    assert cli.main(arguments) == 0
+    verdict, folder = capsys.readouterr().out.splitlines()
+    assert verdict.startswith("vi: ")
+    assert folder == "run"
+    assert {file.name for file in Path("run").iterdir()} == {"posterior_vi.nc", "run.json", "settings.yaml"}
+    tree = storage.load("run/posterior_vi.nc")
+    assert tree["posterior"].sizes["site"] == 6
+    assert "held_out" not in tree.children
+    settings = Settings.from_yaml("run/settings.yaml")
+    assert (settings.name, list(settings.methods or {}), settings.split.test_fraction) == ("fit", ["vi"], 0.0)
+
+
+def test_a_fit_holds_sites_out_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    _fake(monkeypatch, vi=True)
+    assert cli.main(["fit", "--sites", "5", "--method", "vi", "--test-fraction", "0.4", "--out", "out"]) == 0
+    tree = storage.load("out/posterior_vi.nc")
+    assert (tree["posterior"].sizes["site"], tree["held_out/posterior"].sizes["site"]) == (3, 2)
 
 
 def _check_folder(folder: Path) -> None:

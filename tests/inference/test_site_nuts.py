@@ -1,0 +1,186 @@
+"""Every site by itself: against importance sampling, by the ranks of simulated truths, and when sites fail."""
+
+from __future__ import annotations
+
+import arviz_stats
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from arviz_stats.ecdf_utils import ecdf_pit
+from jax.scipy.special import ndtr
+from numpyro.infer import Predictive
+
+import binn_prob as bp
+from binn_prob.errors import InputError
+from binn_prob.inference import SiteNUTS
+from binn_prob.models import BINN, SiteModel, at_defaults
+
+FREE = ("efolding", "tau4s3", "w-scaling")
+THREE = SiteModel(fixed=at_defaults(FREE))
+
+
+@pytest.fixture(scope="module")
+def sites():
+    return bp.data.load("synthetic", sites=6, seed=4)
+
+
+@pytest.fixture(scope="module")
+def fit(sites):
+    """Six sites in three parameters, and what each round said."""
+    return SiteNUTS().fit(jax.random.key(0), THREE, sites, progress=False)
+
+
+def importance_sample(model, dataset, draws):
+    """Draws from the prior and their weights: unit parameters (draw, site, free), weights (draw, site)."""
+    profiles = model.prepare(dataset)
+    shape = (draws, dataset.sizes["site"], len(model.free))
+    offsets = jax.random.normal(jax.random.key(9), shape)
+
+    @jax.jit
+    def log_likelihood(offsets):
+        prior = -0.5 * jnp.sum(offsets**2, axis=-1)
+        return model.marginal_log_density(offsets, profiles) - prior
+
+    logarithms = np.asarray(jax.lax.map(log_likelihood, offsets))
+    weights = np.exp(logarithms - logarithms.max(axis=0))
+    return np.asarray(ndtr(offsets)), weights / weights.sum(axis=0)
+
+
+def test_means_and_spreads_are_those_of_importance_sampling(fit, sites):
+    reference, weights = importance_sample(THREE, sites, draws=200_000)
+    sampled = np.asarray(ndtr(fit.draws["offsets"]))
+    for site in range(sites.sizes["site"]):
+        effective = 1.0 / np.sum(weights[:, site] ** 2)
+        assert effective > 500.0  # else the reference is none
+        for parameter in range(len(FREE)):
+            values, weight = reference[:, site, parameter], weights[:, site]
+            mean = np.sum(weight * values)
+            deviation = np.sqrt(np.sum(weight * (values - mean) ** 2))
+            drawn = sampled[:, :, site, parameter]
+            for moment, wanted, of_reference in (
+                ("mean", mean, deviation / np.sqrt(effective)),
+                ("sd", deviation, deviation / np.sqrt(effective)),  # at most: that of a two-point distribution is 0
+            ):
+                error = np.hypot(arviz_stats.mcse(drawn, method=moment), of_reference)
+                found = drawn.mean() if moment == "mean" else drawn.std()
+                assert abs(found - wanted) < 5.0 * error, (site, FREE[parameter], moment)
+
+
+def test_the_error_scale_is_drawn_from_its_posterior(fit, sites):
+    """Its mean is that of importance sampling in which it is sampled with the rest."""
+    profiles = THREE.prepare(sites)
+    draws, number = 100_000, sites.sizes["site"]
+    offsets = jax.random.normal(jax.random.key(2), (draws, number, len(FREE)))
+    standard = jax.random.normal(jax.random.key(3), (draws, number))
+    logarithm = jnp.log(THREE.likelihood.scale_median) + THREE.likelihood.scale_spread * standard
+
+    @jax.jit
+    def log_likelihood(one):
+        offsets, logarithm, standard = one
+        density = THREE.log_density({"offsets": offsets, "soc_scale": logarithm}, profiles)
+        return density + 0.5 * jnp.sum(offsets**2, axis=-1) + 0.5 * standard**2
+
+    logarithms = np.asarray(jax.lax.map(log_likelihood, (offsets, logarithm, standard)))
+    weights = np.exp(logarithms - logarithms.max(axis=0))
+    weights /= weights.sum(axis=0)
+    scale = np.exp(np.asarray(logarithm))
+    mean = np.sum(weights * scale, axis=0)
+    deviation = np.sqrt(np.sum(weights * (scale - mean) ** 2, axis=0))
+    for site in range(number):
+        effective = 1.0 / np.sum(weights[:, site] ** 2)
+        assert effective > 300.0
+        drawn = fit.draws["soc_scale"][:, :, site]
+        error = np.hypot(arviz_stats.mcse(drawn, method="mean"), deviation[site] / np.sqrt(effective))
+        assert abs(drawn.mean() - mean[site]) < 5.0 * error
+
+
+def test_sites_converge_and_say_in_which_round(fit, sites):
+    assert fit.verdict.converged, str(fit.verdict)
+    assert not np.asarray(fit.sample_stats["diverging"]).any()
+    assert fit.sample_stats["round"].shape == (sites.sizes["site"],)
+    assert set(fit.sample_stats["round"]) <= {1, 2, 3, 4}
+
+
+def test_only_sites_that_have_not_converged_run_again(sites):
+    hasty = SiteNUTS(warmup=40, draws=100, thinning=1, rounds=2, growth=2, sites_at_once=4)
+    fit = hasty.fit(jax.random.key(0), THREE, sites, progress=False)
+    per_draw = np.asarray(fit.sample_stats["n_steps"]).sum(axis=(0, 1))
+    rounds = np.asarray(fit.sample_stats["round"])
+    assert (rounds == 2).any()  # 400 draws hardly ever reach an effective sample size of 400
+    assert np.isfinite(per_draw).all()
+
+
+def test_a_site_that_fails_is_named_and_stops_no_other(sites):
+    name = str(sites["site"].values[3])
+    density = SiteModel.marginal_log_density
+    poisoned = float(THREE.prepare(sites).soc[3, 0])
+
+    def failing(self, offsets, profiles):
+        return jnp.where(profiles.soc[:, 0] == poisoned, jnp.nan, density(self, offsets, profiles))
+
+    class Failing(SiteModel):
+        marginal_log_density = failing
+
+    fit = SiteNUTS(rounds=1).fit(jax.random.key(0), Failing(fixed=at_defaults(FREE)), sites, progress=False)
+    assert not fit.verdict.converged
+    assert name in str(fit.verdict)
+    others = fit.predict(sites.isel(site=[0, 1, 2, 4, 5]))
+    assert float(others["posterior/parameters"].sel(parameter="tau4s3").std(("chain", "draw")).min()) > 0.0
+
+
+def test_the_key_determines_every_number(sites):
+    quick = SiteNUTS(warmup=40, draws=20, rounds=1)
+    first, second = (quick.fit(jax.random.key(3), THREE, sites, progress=False) for _ in range(2))
+    np.testing.assert_array_equal(first.draws["offsets"], second.draws["offsets"])
+    np.testing.assert_array_equal(first.draws["soc_scale"], second.draws["soc_scale"])
+
+
+def test_sites_that_share_a_network_are_refused(sites):
+    with pytest.raises(InputError, match="share a network"):
+        SiteNUTS().fit(jax.random.key(0), BINN(), sites, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"chains": 1}, "chains"),
+        ({"draws": 0}, "draws"),
+        ({"growth": 1}, "growth"),
+        ({"target_accept": 1.0}, "target_accept"),
+        ({"trajectory": "straight"}, "trajectory"),
+        ({"warmup": 3}, "warmup"),
+    ],
+)
+def test_impossible_options_are_named(options, word):
+    with pytest.raises(InputError, match=word):
+        SiteNUTS(**options)
+
+
+@pytest.mark.long
+def test_ranks_of_simulated_truths_are_uniform():
+    """Simulation-based calibration (Talts et al. 2018, arXiv 1804.06788; bands: Säilynoja et al. 2022).
+
+    Truths drawn from the prior and profiles simulated from them: the rank of a truth among draws from its posterior is
+    then uniform, for each of the parameters and the error scale.
+    """
+    dataset = bp.data.load("synthetic", sites=128, seed=11)
+    model = SiteModel()
+    profiles = model.prepare(dataset)
+    simulated = Predictive(model, num_samples=1)(jax.random.key(1), profiles.without_observations())
+    soc = dataset["soc"].copy(data=np.where(np.isfinite(dataset["soc"]), np.asarray(simulated["soc"][0]), np.nan))
+    fit = SiteNUTS(draws=250, thinning=4).fit(jax.random.key(2), model, dataset.assign(soc=soc), progress=False)
+
+    drawn = np.concatenate([fit.draws["offsets"], np.log(fit.draws["soc_scale"])[..., None]], axis=-1)
+    truth = np.concatenate([simulated["offsets"][0], np.log(simulated["soc_scale"][0])[:, None]], axis=-1)
+    ranks = (drawn < truth).mean(axis=(0, 1))  # (site, quantity)
+    quantities = ranks.shape[1]
+    outside = []
+    for quantity in range(quantities):
+        points, found, low, high = ecdf_pit(
+            ranks[:, quantity], ci_prob=1.0 - 0.01 / quantities, n_simulations=20_000, rng=np.random.default_rng(0)
+        )
+        if ((found < low) | (found > high)).any():
+            outside.append((*model.free, "soc_scale")[quantity])
+    assert not outside
+    assert len(points) == dataset.sizes["site"] - 1

@@ -1,0 +1,237 @@
+"""A run that was killed goes on to the same draws; a run that is not the same, or is still under way, is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xarray as xr
+
+import binn_prob as bp
+from binn_prob import cli
+from binn_prob.files import locked
+from binn_prob.results import storage
+
+SETTINGS = """
+data: {sites: 6}
+model: {options: {hidden: [4]}}
+methods:
+  vi: {draws: 8, steps: 6000, patience: null}
+  nuts: {chains: 2, warmup: 60, draws: 60, max_tree_depth: 5, start_steps: 100}
+"""
+QUICK = ["fit", "--sites", "4", "--method", "mc_dropout", "--config", "quick.yaml", "--out", "out", "--quiet"]
+QUICK_SETTINGS = """
+model: {options: {hidden: [4]}}
+methods: {mc_dropout: {draws: 8, steps: 100}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("settings.yaml").write_text(SETTINGS)
+    Path("quick.yaml").write_text(QUICK_SETTINGS)
+
+
+def _start(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "binn_prob.cli", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _kill_at(file: Path, process: subprocess.Popen[str]) -> None:
+    """Kill a process as soon as it has written a file."""
+    deadline = time.monotonic() + 300
+    while not file.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"{file} has not been written"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def _fit(method: str) -> list[str]:
+    return ["fit", "--config", "settings.yaml", "--method", method]
+
+
+def _finish(*arguments: str) -> None:
+    """Run the command line to its end; so short a fit has not converged."""
+    process = _start(*arguments, "--quiet")
+    answer = process.communicate()
+    assert process.returncode == 3, answer
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], xr.Dataset]:
+    """Posterior of a method that nothing has interrupted, fitted when first asked for."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+
+    @cache
+    def get(method: str) -> xr.Dataset:
+        _finish(*_fit(method), "--out", str(folder / method))
+        return _posterior(folder / method, method)
+
+    return get
+
+
+def _posterior(folder: Path, method: str) -> xr.Dataset:
+    tree = storage.load(folder / f"posterior_{method}.nc")
+    return xr.merge([tree[name].to_dataset() for name in ("posterior", "sample_stats")])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "saved"),
+    [
+        ("vi", "training.npz"),
+        ("nuts", "chains.npz"),  # in the warm-up
+        ("nuts", "draws_14.npz"),  # among the draws
+    ],
+)
+def test_a_killed_fit_goes_on_to_the_same_draws(
+    method: str, saved: str, undisturbed: Callable[[str], xr.Dataset]
+) -> None:
+    _kill_at(Path("out/checkpoints") / method / saved, _start(*_fit(method), "--out", "out"))
+    assert not Path(f"out/posterior_{method}.nc").exists()
+    assert json.loads(Path("out/run.json").read_text())["status"] == "running"
+    _finish("fit", "--out", "out", "--resume")
+    xr.testing.assert_identical(_posterior(Path("out"), method), undisturbed(method))
+    assert sorted(file.name for file in Path("out").iterdir()) == [
+        f"posterior_{method}.nc",
+        "run.json",
+        "settings.yaml",
+    ]
+    record = json.loads(Path("out/run.json").read_text())
+    assert record["status"] == "complete"
+    assert len(record["resumed"]) == 1
+    assert not record["verdicts"][method]["converged"]
+
+
+@pytest.mark.slow
+def test_a_fit_from_python_goes_on_to_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    from binn_prob.inference.checkpoint import Checkpoint
+
+    sites = bp.data.load("synthetic", sites=4, seed=0)
+    options: dict[str, Any] = {"method": "mc_dropout", "draws": 8, "steps": 3000, "patience": None, "progress": False}
+    model = bp.models.BINN(hidden=(4,))
+    undisturbed = bp.fit(model, sites, **options)
+    save, saves = Checkpoint.save, []
+
+    def save_once(self: Checkpoint, name: str, tree: Any) -> None:
+        if saves:
+            raise KeyboardInterrupt
+        saves.append(name)
+        save(self, name, tree)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "save", save_once)
+        with pytest.raises(KeyboardInterrupt):
+            bp.fit(model, sites, checkpoint="kept", **options)
+    with pytest.raises(bp.InputError, match="holds a checkpoint already"):
+        bp.fit(model, sites, checkpoint="kept", **options)
+    with pytest.raises(bp.InputError, match="steps was 3000 and is now 4000"):
+        bp.fit(model, sites, checkpoint="kept", resume=True, **options | {"steps": 4000})
+    with pytest.raises(bp.InputError, match="data_fingerprint was"):
+        bp.fit(model, sites.isel(site=slice(3)), checkpoint="kept", resume=True, **options)
+    resumed = bp.fit(model, sites, checkpoint="kept", resume=True, **options)
+    for name in ("posterior", "posterior_predictive", "sample_stats"):
+        xr.testing.assert_identical(resumed.posterior()[name].to_dataset(), undisturbed.posterior()[name].to_dataset())
+
+
+def test_resume_needs_a_checkpoint() -> None:
+    sites = bp.data.load("synthetic", sites=4, seed=0)
+    with pytest.raises(bp.InputError, match="resume without a checkpoint"):
+        bp.fit("binn", sites, "vi", resume=True)
+
+
+def test_what_is_finished_is_not_fitted_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*QUICK, "--allow-unconverged"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].startswith("mc_dropout: not converged: 100 training steps, too few")
+    before = Path("out/posterior_mc_dropout.nc").stat()
+
+    def fit(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("fitted again")
+
+    monkeypatch.setattr("binn_prob.workflow.fit", fit)
+    assert cli.main(["fit", "--out", "out", "--resume", "--allow-unconverged"]) == 0
+    assert "mc_dropout (1 of 1, there already)" in capsys.readouterr().err
+    assert Path("out/posterior_mc_dropout.nc").stat().st_mtime_ns == before.st_mtime_ns
+    assert not Path("out/checkpoints").exists()
+
+
+def test_a_damaged_posterior_is_fitted_again(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(QUICK)
+    expected = _posterior(Path("out"), "mc_dropout")
+    file = Path("out/posterior_mc_dropout.nc")
+    file.write_bytes(file.read_bytes()[:1000])
+    assert cli.main(["fit", "--out", "out", "--resume", "--allow-unconverged"]) == 0
+    assert "mc_dropout is fitted again" in capsys.readouterr().err
+    xr.testing.assert_identical(_posterior(Path("out"), "mc_dropout"), expected)
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
+    """Run arguments that must be refused: status 2, one line with these words."""
+
+    def run(arguments: list[str], *words: str) -> None:
+        capsys.readouterr()
+        assert cli.main(arguments) == 2
+        answer = capsys.readouterr()
+        assert answer.err.startswith("error: ")
+        assert answer.err.count("\n") == 1
+        assert [word for word in words if word not in answer.err] == []
+
+    return run
+
+
+def test_only_the_same_run_is_resumed(refused: Callable[..., None]) -> None:
+    cli.main(QUICK)
+    written = Path("out/settings.yaml").read_text()
+    refused(QUICK, "out", "not empty", "--resume")
+    refused(["fit", "--out", "out", "--resume", "--seed", "1"], "seed was 0 and is now 1")
+    refused([*QUICK, "--resume", "--sites", "5"], "data.sites was 4 and is now 5")
+    refused(["fit", "--resume"], "--resume without --out")
+    Path("other").mkdir()
+    Path("other/kept").touch()
+    refused(["fit", "--out", "other", "--resume"], "holds no run", "settings.yaml")
+    assert Path("out/settings.yaml").read_text() == written
+
+
+def test_other_data_are_refused(monkeypatch: pytest.MonkeyPatch, refused: Callable[..., None]) -> None:
+    cli.main(QUICK)
+    monkeypatch.setattr("binn_prob.data.fingerprint", lambda dataset: "another")
+    refused(["fit", "--out", "out", "--resume", "--quiet"], "posterior_mc_dropout.nc, fitted to other data")
+
+
+def test_a_second_process_is_refused(refused: Callable[..., None]) -> None:
+    cli.main(QUICK)
+    with locked("out/checkpoints"):
+        refused(["fit", "--out", "out", "--resume", "--quiet"], "to which another process is writing")
+
+
+def test_an_empty_folder_can_be_resumed() -> None:
+    Path("out").mkdir()
+    assert cli.main([*QUICK, "--resume", "--allow-unconverged"]) == 0
+
+
+def test_a_full_disk_is_one_line_and_can_be_resumed(
+    monkeypatch: pytest.MonkeyPatch, refused: Callable[..., None]
+) -> None:
+    def reserved(path: Path, size: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("binn_prob.results.storage.reserved", reserved)
+        refused(QUICK, "no room to write", "posterior_mc_dropout.nc", "free space")
+    assert Path("out/checkpoints/mc_dropout/training.npz").exists()
+    assert cli.main(["fit", "--out", "out", "--resume", "--allow-unconverged"]) == 0
