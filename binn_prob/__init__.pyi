@@ -1,6 +1,6 @@
 from . import clm5, data, inference, models, results
 from .errors import InputError
-from .fitting import fit
+from .fitting import fit, upscale
 from .results.compare import compare
 from .settings import Settings
 from .version import __version__
@@ -16,4 +16,5 @@ __all__ = [
     "inference",
     "models",
     "results",
+    "upscale",
 ]

@@ -12,7 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from binn_prob.cli_data import Sites, data_app, number_or_ids
+from binn_prob.cli_data import data_app
+from binn_prob.cli_options import (
+    Allow,
+    Config,
+    Data,
+    Device,
+    FirstStage,
+    Model,
+    Out,
+    Precision,
+    Resume,
+    Seed,
+    Sites,
+    Split,
+    number_or_ids,
+)
 from binn_prob.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,21 +49,6 @@ _INTERRUPTED = 130  # as shells report Ctrl-C
 
 _UNCONVERGED = 3
 
-# What the commands that fit have in common.
-Data = Annotated[str | None, typer.Option(help="synthetic or new-york. [default: synthetic]")]
-Model = Annotated[str | None, typer.Option(help="A model, such as binn or site. [default: binn]")]
-Seed = Annotated[int | None, typer.Option(help="Determines every random number. [default: 0]")]
-Split = Annotated[str | None, typer.Option(help="location, random or block. [default: location]")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu or gpu. [default: auto]")]
-Precision = Annotated[str | None, typer.Option(help="float64 or float32. [default: float64]")]
-Out = Annotated[Path | None, typer.Option(help="Folder for the results. [default: runs/<time>-<name>]")]
-Config = Annotated[Path | None, typer.Option(help="YAML file of settings; the other options override it.")]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Finish the run in --out, which was killed; its settings are those it had.")
-]
-Allow = Annotated[
-    bool, typer.Option("--allow-unconverged", help="Exit with 0 also if a method to be trusted has not converged.")
-]
 _STATUS = "Exit status: 0 done; 1 a method could not fit; 2 wrong input; 3 {} has not converged; 130 interrupted."
 
 
@@ -82,6 +82,7 @@ def compare(
     seed: Seed = None,
     split: Split = None,
     test_fraction: Annotated[float | None, typer.Option(help="Share of the sites held out. [default: 0.2]")] = None,
+    first_stage: FirstStage = None,
     device: Device = None,
     precision: Precision = None,
     out: Out = None,
@@ -95,7 +96,7 @@ def compare(
 
     Leaves a table, a posterior for each method, figures and a report in the run folder.
     """
-    given = _given(data, sites, model, method, seed, split, test_fraction, device, precision, name)
+    given = _given(data, sites, model, method, seed, split, test_fraction, device, precision, name, first_stage)
     settings = _settings(given | {"reference": reference}, config, out, resume)
     done = _run(settings, out, resume, quiet, compared=True)
     if done.comparison is not None:
@@ -109,11 +110,12 @@ def fit(
     sites: Sites = None,
     model: Model = None,
     method: Annotated[
-        list[str] | None, typer.Option(help="Can be repeated, or a list with commas. [default: nuts]")
+        list[str] | None, typer.Option(help="Can be repeated, or a list with commas. [default: nuts; upscaling]")
     ] = None,
     seed: Seed = None,
     split: Split = None,
     test_fraction: Annotated[float | None, typer.Option(help="Share of the sites held out. [default: 0]")] = None,
+    first_stage: FirstStage = None,
     device: Device = None,
     precision: Precision = None,
     out: Out = None,
@@ -125,10 +127,12 @@ def fit(
 ) -> None:
     """Fit a model to sites by one method, or several, without comparing them.
 
-    Leaves a posterior for each method in the run folder.
+    Leaves a posterior for each method in the run folder.  With --first-stage a network learns from the posteriors of
+    the independent sites of another run, and so predicts the sites held out: the second stage of PRODA.
     """
-    given = _given(data, sites, model, method, seed, split, test_fraction, device, precision, name)
-    defaults = {"name": "fit", "methods": {"nuts": {}}, "split": {"test_fraction": 0.0}}
+    given = _given(data, sites, model, method, seed, split, test_fraction, device, precision, name, first_stage)
+    usual = "nuts" if first_stage is None else "upscaling"
+    defaults = {"name": "fit", "methods": {usual: {}}, "split": {"test_fraction": 0.0}}
     done = _run(_settings(given, config, out, resume, defaults), out, resume, quiet, compared=False)
     for word, verdict in done.verdicts.items():
         typer.echo(f"{word}: {verdict}")
@@ -146,6 +150,7 @@ def _given(
     device: str | None,
     precision: str | None,
     name: str | None,
+    first_stage: Path | None,
 ) -> dict[str, Any]:
     """Return the options of the command line as settings."""
     return {
@@ -156,6 +161,7 @@ def _given(
         "data": {"name": data, "sites": number_or_ids(sites)},
         "split": {"by": split, "test_fraction": test_fraction},
         "model": {"name": model},
+        "first_stage": None if first_stage is None else str(first_stage),
         "methods": None if method is None else [word.strip() for one in method for word in one.split(",")],
     }
 
@@ -163,11 +169,18 @@ def _given(
 def _settings(
     given: dict[str, Any], config: Path | None, out: Path | None, resume: bool, defaults: dict[str, Any] | None = None
 ) -> Settings:
-    """Return the settings asked for; a run that is resumed has those of its folder, unless a file is named."""
+    """Return the settings asked for; a run that is resumed has those of its folder, unless a file is named.
+
+    The data are by default those of the first stage.
+    """
+    from binn_prob.options import read_yaml
     from binn_prob.settings import Settings
 
     if resume and config is None and out is not None and (out / "settings.yaml").is_file():
         config = out / "settings.yaml"
+    if given["first_stage"] is not None:
+        first = read_yaml(Path(given["first_stage"]) / "settings.yaml")
+        defaults = (defaults or {}) | {"data": first.get("data", {})}
     return Settings.from_yaml(config, defaults=defaults, **given)
 
 

@@ -7,16 +7,13 @@ from typing import Annotated
 
 import typer
 
+from binn_prob.cli_options import Sites, number_or_ids
 from binn_prob.errors import InputError
 
-__all__ = ["Sites", "data_app", "number_or_ids"]
+__all__ = ["data_app"]
 
 data_app = typer.Typer(help="The data: download them, look at them.", rich_markup_mode=None)
 
-Sites = Annotated[
-    str | None,
-    typer.Option(help="Number of sites, or their ids with commas. [default: 64 synthetic ones, all of New York]"),
-]
 Folder = Annotated[Path | None, typer.Option(help="Folder of the published files. [default: the cache of downloads]")]
 
 
@@ -48,14 +45,3 @@ def describe(
 
     table = binn_prob.data.describe(binn_prob.data.load(name, sites=number_or_ids(sites), seed=seed, folder=folder))  # type: ignore[arg-type]
     typer.echo(table.to_string(float_format="{:.6g}".format))
-
-
-def number_or_ids(sites: str | None) -> int | list[int] | None:
-    """Read ``64`` as a number of sites and ``19830,20276`` as their ids."""
-    if sites is None:
-        return None
-    try:
-        return [int(site) for site in sites.split(",")] if "," in sites else int(sites)
-    except ValueError:
-        expected = "an integer, or integers with commas"
-        raise InputError(f"--sites {sites}", expected, "give the number of sites or their ids") from None

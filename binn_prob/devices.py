@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 from binn_prob.errors import InputError
 from binn_prob.precision import ENVIRONMENT_VARIABLE, Precision, chosen_precision, use_precision
 
-__all__ = ["Device", "use_device"]
+__all__ = ["Device", "use_device", "useful_devices"]
 
 Device = Literal["auto", "cpu", "gpu"]
 
@@ -19,10 +20,32 @@ _OTHER_DEVICE = {
 }
 
 
-def use_device(device: Device, precision: Precision | None, chains: int = 1) -> None:
+def useful_devices(methods: Collection[Any]) -> int:
+    """Return as how many devices one CPU serves some methods best.
+
+    Methods for independent sites share them out among the devices, and so keep every core busy; the others run each
+    Markov chain on a device of its own.
+    """
+    shared = [getattr(one, "needs_independent_sites", False) for one in methods]
+    chains = [getattr(one, "chains", 1) for one in methods]
+    return max(_cores() if sites else number for sites, number in zip(shared, chains, strict=True))
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_device(device: Device, precision: Precision | None, devices: int = 1) -> None:
     """Choose where and how precisely JAX computes, before it starts.
 
-    On a CPU, Markov chains run side by side if JAX is told that the CPU is several devices: one for each of ``chains``.
+    Parameters
+    ----------
+    device : {"auto", "cpu", "gpu"}
+    precision : {"float64", "float32"}, optional
+        Default: the environment variable ``BINN_PROB_PRECISION``, else float64.
+    devices : int
+        As how many devices JAX is to see a CPU; what runs on several of them runs side by side.
 
     Raises
     ------
@@ -36,7 +59,7 @@ def use_device(device: Device, precision: Precision | None, chains: int = 1) -> 
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")
     with suppress(RuntimeError):  # JAX has started, and keeps the devices that it has
-        jax.config.update("jax_num_cpu_devices", chains)
+        jax.config.update("jax_num_cpu_devices", devices)
     try:
         found = jax.default_backend()
     except (RuntimeError, AssertionError) as error:

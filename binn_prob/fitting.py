@@ -1,23 +1,24 @@
-"""One fit by the name of its method."""
+"""One fit by the name of its method, and a second stage that learns from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from binn_prob.errors import InputError
-from binn_prob.options import build
+from binn_prob.options import build, written_out
 from binn_prob.provenance import git_commit, versions
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from binn_prob.inference import Fit
+    from binn_prob.inference.checkpoint import Checkpoint
 
-__all__ = ["fit"]
+__all__ = ["fit", "upscale"]
 
 
 def fit(
@@ -68,43 +69,120 @@ def fit(
     import jax
 
     from binn_prob.data import fingerprint, validate
-    from binn_prob.inference.checkpoint import opened
+    from binn_prob.inference import METHODS
 
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(f"seed {seed!r}", "a whole number of at least 0", "correct seed")
-    if resume and checkpoint is None:
-        raise InputError("resume without a checkpoint", "the folder of a checkpoint", "name it as checkpoint")
-    model, method, sites = _model(model), _method(method, options), validate(dataset)
-    origin: dict[str, str | int | float] = {"seed": seed, "data_fingerprint": fingerprint(dataset)}
-    identity = _identity(model, method, origin)
-    with nullcontext() if checkpoint is None else opened(checkpoint, identity, resume=resume) as held:
+    model, method, sites = _model(model), _method(METHODS, method, options), validate(dataset)
+    origin: dict[str, str | int | float] = {"seed": _seed(seed), "data_fingerprint": fingerprint(dataset)}
+    with _opened(checkpoint, resume, _identity(model, method, origin)) as held:
         fitted: Fit = method.fit(jax.random.key(seed), model, sites, progress=progress, checkpoint=held)
     seconds = fitted.wall_seconds + (0.0 if held is None else held.spent_before)
     return replace(fitted, attributes={**origin, **fitted.attributes}, check=validate, wall_seconds=seconds)
 
 
-def _model(model: Any) -> Any:
-    """Return a model, made if it is a word."""
+def upscale(
+    first: Fit | str | Path,
+    model: Any = "binn",
+    dataset: xr.Dataset | None = None,
+    method: Any = "upscaling",
+    seed: int = 0,
+    progress: bool = True,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    **options: Any,
+) -> Fit:
+    """Carry the posteriors of independent sites to any site: the second stage of PRODA (Tao et al. 2020, 2023).
+
+    A network learns what the parameters of the sites are from their covariates, and then predicts parameters, processes
+    and carbon where nothing was measured::
+
+        first = bp.fit("site", sites, "site_nuts")  # or the folder that  binn-prob fit --model site  left
+        train, test = bp.data.split(sites, test_fraction=0.2)
+        second = bp.upscale(first, "binn", train)
+        second.predict(test)  # and so any sites with covariates, such as bp.data.new_york.read_grid()
+
+    Parameters
+    ----------
+    first : Fit or path
+        Of a model of independent sites, by any method; or the folder of a run that has left its posterior.
+    model
+        With a network, of :mod:`binn_prob.models`; or its word, which then has the options of the first stage's model.
+    dataset : xarray.Dataset, optional
+        The sites to learn from, all of them fitted in the first stage.  Default: all that were.
+    method : Upscaling, optional
+        As it is made.  Default: made from ``options``.
+    seed, progress, checkpoint, resume
+        As in :func:`fit`.
+    **options
+        Fields of :class:`binn_prob.inference.Upscaling`.
+
+    Returns
+    -------
+    Fit
+        A posterior of the network.  Its wall time includes that of the first stage.
+
+    Raises
+    ------
+    InputError
+        As in :func:`fit`; if the first stage is not of independent sites, its folder does not hold what it must, or a
+        site was not fitted there.
+    """
+    import jax
+
+    from binn_prob.data import fingerprint, validate
+    from binn_prob.inference import Upscaling
+    from binn_prob.stages import first_stage, restricted
+
+    method = _method({Upscaling.name: Upscaling}, method, options)
+    first = first_stage(first) if isinstance(first, str | Path) else first
+    first = first if dataset is None else restricted(first, validate(dataset))
+    model = _model(model, written_out(first.model))
+    origin: dict[str, str | int | float] = {"seed": _seed(seed), "data_fingerprint": fingerprint(first.dataset)}
+    identity = _identity(model, method, origin)
+    identity["first"] = _identity(first.model, first.method, first.attributes)
+    with _opened(checkpoint, resume, identity) as held:
+        fitted: Fit = method.fit(jax.random.key(seed), model, first, progress=progress, checkpoint=held)
+    seconds = fitted.wall_seconds + (0.0 if held is None else held.spent_before)
+    return replace(fitted, attributes={**fitted.attributes, **origin}, check=validate, wall_seconds=seconds)
+
+
+def _seed(seed: int) -> int:
+    """Return a seed if it is one."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed {seed!r}", "a whole number of at least 0", "correct seed")
+    return seed
+
+
+def _opened(
+    folder: str | Path | None, resume: bool, identity: Mapping[str, Any]
+) -> AbstractContextManager[Checkpoint | None]:
+    """Open the checkpoint of a fit, if it is to have one."""
+    from binn_prob.inference.checkpoint import opened
+
+    if resume and folder is None:
+        raise InputError("resume without a checkpoint", "the folder of a checkpoint", "name it as checkpoint")
+    return nullcontext() if folder is None else opened(folder, identity, resume=resume)
+
+
+def _model(model: Any, options: Mapping[str, Any] | None = None) -> Any:
+    """Return a model, made with its options if it is a word."""
     from binn_prob.models import MODELS
 
     if isinstance(model, str):
-        model = build("model", MODELS, model, {})
+        model = build("model", MODELS, model, options or {})
     if not callable(model):
         raise InputError(f"model {model!r}", "a model of binn_prob.models, or its word", "give for example BINN()")
     return model
 
 
-def _method(method: Any, options: Mapping[str, Any]) -> Any:
+def _method(known: Mapping[str, type], method: Any, options: Mapping[str, Any]) -> Any:
     """Return a method, made with its options if it is a word."""
-    from binn_prob.inference import METHODS
-
     if isinstance(method, str):
-        method = build("method", METHODS, method, options)
+        method = build("method", known, method, options)
     elif options:
         got = f"options {', '.join(options)} beside a method that is already made"
         raise InputError(got, "options where the method is a word", "put them into the method")
     if not hasattr(method, "fit"):
-        raise InputError(f"method {method!r}", f"one of {', '.join(METHODS)}, or a method", "correct method")
+        raise InputError(f"method {method!r}", f"one of {', '.join(known)}, or a method", "correct method")
     return method
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from binn_prob.errors import InputError
 
-__all__ = ["build", "one_line", "written_out"]
+__all__ = ["build", "one_line", "read_yaml", "written_out"]
 
 
 def build(kind: str, table: Mapping[str, type], word: str, options: Mapping[str, Any]) -> Any:
@@ -47,6 +48,32 @@ def build(kind: str, table: Mapping[str, type], word: str, options: Mapping[str,
         return TypeAdapter(made).validate_python(inner)
     except ValidationError as error:
         raise one_line(error, f"option of {kind} {word!r}") from None
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file of keys and values.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not YAML, or is not a mapping.
+    """
+    import yaml
+
+    cure = "give a file like the settings.yaml of a run folder"
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no file {path}", "a YAML file of settings", "correct the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"an unreadable file {path} ({error})", "a YAML file of settings", cure) from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}, which is not YAML ({' '.join(str(error).split())})", "YAML", cure) from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"{path} without keys", "a mapping of settings", cure)
+    return content
 
 
 def _inner(made: Any, field: dataclasses.Field[Any], value: Any) -> Any:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Record"]
 
+_TOTAL = "total"
+
 
 class Record:
     """Keeps ``run.json`` up to date while a run is under way.
@@ -34,7 +36,8 @@ class Record:
     data_fingerprint : str
         See :func:`binn_prob.data.fingerprint`.
 
-    A run that is resumed keeps the start and the times of the steps that it need not repeat.
+    A run that is resumed keeps the start and the times of the steps that it need not repeat; its total is the time that
+    all processes have spent, as far as they could save it.
     """
 
     def __init__(self, path: Path, settings: Settings, data_fingerprint: str) -> None:
@@ -44,6 +47,7 @@ class Record:
         earlier = _read(path)
         self.failures: dict[str, str] = {}
         self._start = time.perf_counter()
+        self._before = sum(seconds for step, seconds in earlier.get("wall_seconds", {}).items() if step != _TOTAL)
         self.content: dict[str, Any] = {
             "name": settings.name,
             "status": "running",
@@ -92,15 +96,16 @@ class Record:
         else:
             self.content["status"] = "failed" if error or self.failures else "complete"
         self.content["finished"] = _now()
-        self.content["wall_seconds"]["total"] = round(time.perf_counter() - self._start, 3)
+        self.content["wall_seconds"][_TOTAL] = round(time.perf_counter() - self._start + self._before, 3)
         self._write()
 
     @contextmanager
-    def timing(self, step: str) -> Iterator[None]:
-        """Record how long a step takes [s]."""
+    def timing(self, step: str, before: float = 0.0) -> Iterator[None]:
+        """Record how long a step takes, with the time that killed processes had spent on it ``before`` [s]."""
         start = time.perf_counter()
+        self._before += before
         yield
-        self.content["wall_seconds"][step] = round(time.perf_counter() - start, 3)
+        self.content["wall_seconds"][step] = round(time.perf_counter() - start + before, 3)
         self._write()
 
     def _write(self) -> None:

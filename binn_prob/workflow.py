@@ -17,10 +17,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from binn_prob.devices import use_device
+from binn_prob.devices import use_device, useful_devices
 from binn_prob.errors import InputError
 from binn_prob.files import locked, remove_leftovers
-from binn_prob.fitting import fit
+from binn_prob.fitting import fit, upscale
 from binn_prob.provenance import differences
 from binn_prob.record import Record
 
@@ -100,12 +100,15 @@ def run(
     """
     folder = run_folder(settings.name, out, resume=resume)
     model, methods, settings = settings.build_model(), settings.build_methods(), settings.written_out()
-    use_device(settings.device, settings.precision, chains=max(getattr(one, "chains", 1) for one in methods.values()))
+    use_device(settings.device, settings.precision, useful_devices(methods.values()))
 
     from binn_prob import data
+    from binn_prob.settings import UPSCALING
+    from binn_prob.stages import first_stage
 
     _refuse_another(folder, settings)
     sites = data.validate(data.load(**settings.data.model_dump()))
+    first = None if settings.first_stage is None else first_stage(settings.first_stage)
     train, test = (sites, None)
     if model.has_network and settings.split.test_fraction > 0.0:
         train, test = data.split(sites, **settings.split.model_dump())
@@ -116,7 +119,10 @@ def run(
 
     def posterior(method: Any, checkpoint: Path) -> xr.DataTree:
         options: dict[str, Any] = {"seed": settings.seed, "progress": progress, "checkpoint": checkpoint}
-        return fit(model, train, method, resume=resume, **options).tree(held_out=test)
+        options |= {"method": method, "resume": resume}
+        if first is not None and method.name == UPSCALING:
+            return upscale(first, model, train, **options).tree(held_out=test)
+        return fit(model, train, **options).tree(held_out=test)
 
     with locked(checkpoints):
         remove_leftovers(folder)
@@ -164,6 +170,7 @@ def _fit_each(
 ) -> dict[str, xr.DataTree]:
     """Fit every method and write its tree at once; a method that fails is recorded and left out."""
     from binn_prob.inference import FitError
+    from binn_prob.inference.checkpoint import spent
     from binn_prob.results import storage
 
     trees = {}
@@ -174,7 +181,7 @@ def _fit_each(
             continue
         checkpoint = record.folder / "checkpoints" / word
         try:
-            with record.timing(word):
+            with record.timing(word, before=spent(checkpoint)):
                 trees[word] = posterior(method, checkpoint)
         except FitError as error:
             record.fail(word, error)
@@ -233,7 +240,7 @@ def run_folder(name: str, out: str | Path | None = None, *, resume: bool = False
 
 def _refuse_another(folder: Path, settings: Settings) -> None:
     """Refuse to go on with a run whose settings were others."""
-    from binn_prob.settings import read_yaml
+    from binn_prob.options import read_yaml
 
     if not (folder / "settings.yaml").is_file():
         return

@@ -10,6 +10,7 @@ from binn_prob.inference.mc_dropout import MCDropout
 from binn_prob.inference.nuts import NUTS
 from binn_prob.inference.proda_metropolis import ProdaMetropolis
 from binn_prob.inference.proda_upscaling import Upscaling
+from binn_prob.inference.sghmc import SGHMC
 from binn_prob.inference.site_nuts import SiteNUTS
 from binn_prob.inference.variational import VI
 
@@ -19,12 +20,13 @@ METHODS: dict[str, type[Method]] = {
     "nuts": NUTS,
     "deep_ensemble": DeepEnsemble,
     "laplace": Laplace,
+    "sghmc": SGHMC,
     "site_nuts": SiteNUTS,
     "proda_metropolis": ProdaMetropolis,
 }
 """Methods by the word that settings and the command line use."""
 
 __all__ = [
-    "METHODS", "NUTS", "VI", "DeepEnsemble", "Fit", "FitError", "Laplace", "MCDropout", "Method", "Model",
+    "METHODS", "NUTS", "SGHMC", "VI", "DeepEnsemble", "Fit", "FitError", "Laplace", "MCDropout", "Method", "Model",
     "ProdaMetropolis", "SiteNUTS", "Upscaling",
 ]  # fmt: skip

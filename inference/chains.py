@@ -17,13 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from numpyro.handlers import seed, trace
 from numpyro.infer.mcmc import MCMCKernel
 from tqdm import tqdm
 
 from binn_prob.errors import InputError
 from binn_prob.inference.checkpoint import Checkpoint
 
-__all__ = ["ChainMethod", "Chains"]
+__all__ = ["ChainMethod", "Chains", "refuse_fixed_parameters"]
 
 ChainMethod = Literal["auto", "vectorized", "parallel", "sequential"]
 
@@ -179,6 +180,21 @@ class Chains:
             jax.device_put(states, NamedSharding(mesh, chain)),
             jax.device_put(profiles, NamedSharding(mesh, everywhere)),
         )
+
+
+def refuse_fixed_parameters(model: Callable[..., None], profiles: Any) -> None:
+    """Refuse a model with ``param`` sites, which a Markov chain never moves.
+
+    Raises
+    ------
+    InputError
+        Naming them.
+    """
+    sites = trace(seed(model, rng_seed=0)).get_trace(profiles)
+    fixed = [name for name, site in sites.items() if site["type"] == "param"]
+    if fixed:
+        got = f"a model with parameters that have no prior: {', '.join(fixed)}"
+        raise InputError(got, "priors for all of them", "sample them, e.g. with numpyro's random_flax_module")
 
 
 def _block(number: int) -> str:

@@ -29,7 +29,7 @@ from binn_prob.errors import InputError
 from binn_prob.files import LOCK, locked, remove_leftovers, replacing
 from binn_prob.provenance import differences
 
-__all__ = ["Checkpoint", "Stopwatch", "opened"]
+__all__ = ["Checkpoint", "Stopwatch", "opened", "spent"]
 
 _IDENTITY, _SECONDS = "identity.json", "seconds.json"
 
@@ -159,8 +159,13 @@ def opened(folder: str | Path, identity: Mapping[str, Any], *, resume: bool) -> 
         elif changes := differences(_read_json(folder / _IDENTITY), wanted):
             cure = "set that back, or start again in another folder"
             raise InputError(f"{folder}, the checkpoint of another fit: {changes}", "that of the same fit", cure)
-        seconds = folder / _SECONDS
-        yield Checkpoint(folder, spent_before=float(_read_json(seconds)) if seconds.exists() else 0.0)
+        yield Checkpoint(folder, spent_before=spent(folder))
+
+
+def spent(folder: str | Path) -> float:
+    """Return the seconds that went into a checkpoint until its last save; 0 if there is none [s]."""
+    seconds = Path(folder) / _SECONDS
+    return float(_read_json(seconds)) if seconds.exists() else 0.0
 
 
 def _named(tree: Any) -> list[tuple[str, Any]]:

@@ -10,16 +10,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from numpyro import infer
-from numpyro.handlers import seed, trace
-from numpyro.infer.autoguide import AutoNormal
+from numpyro.infer.reparam import NeuTraReparam
 from numpyro.infer.util import unconstrain_fn
 
 from binn_prob.checks import positive, whole
 from binn_prob.errors import InputError
 from binn_prob.inference.base import Fit, FitError, Model, Stopwatch, prepared
-from binn_prob.inference.chains import ChainMethod, Chains
+from binn_prob.inference.chains import ChainMethod, Chains, refuse_fixed_parameters
 from binn_prob.inference.checkpoint import Checkpoint
-from binn_prob.inference.training import train
+from binn_prob.inference.guides import GUIDES, guide_name
+from binn_prob.inference.training import Trained, train
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -70,9 +70,14 @@ class NUTS:
     ``auto`` is ``parallel`` where there is a device for each chain, else ``vectorized``;
     ``numpyro.set_host_device_count``, called before JAX starts, makes several devices of one CPU."""
     start_steps: int = 2000
-    """Steps of the mean-field fit from which the chains start."""
+    """Steps of the variational fit from which the chains start."""
     start_learning_rate: float = 0.02
     """Learning rate of that fit."""
+    neutra: str | None = None
+    """One of :data:`binn_prob.inference.guides.GUIDES`: the chains then move on the scale on which that guide, fitted
+    first, is a standard normal (Hoffman et al. 2019, arXiv:1903.03704), and as fast as the guide is good.  It needs
+    more ``start_steps``, and a flow a lower ``start_learning_rate``.  Default: only the starts come from a guide,
+    a mean-field one."""
 
     def __post_init__(self) -> None:
         whole(self, "chains", "warmup", "draws", "max_tree_depth", "start_steps")
@@ -81,6 +86,8 @@ class NUTS:
             raise InputError(
                 f"nuts target_accept {self.target_accept}", "a number between 0 and 1", "choose for example 0.8"
             )
+        if self.neutra is not None:
+            guide_name("nuts neutra", self.neutra)
         if self.chain_method not in get_args(ChainMethod):
             expected = f"one of {', '.join(get_args(ChainMethod))}"
             raise InputError(f"nuts chain_method {self.chain_method!r}", expected, "choose one of them")
@@ -106,12 +113,14 @@ class NUTS:
         stopwatch = Stopwatch()
         start_key, run_key, predict_key = jax.random.split(key, 3)
         encoding, profiles, silent = prepared(model, dataset)
-        _refuse_fixed_parameters(silent, profiles)
-        starts = self._starts(start_key, silent, profiles, progress, checkpoint)
+        refuse_fixed_parameters(silent, profiles)
+        train_key, draw_key = jax.random.split(start_key)
+        trained = self._trained(train_key, silent, profiles, progress, checkpoint)
+        moved, starts = self._transported(draw_key, silent, profiles, trained)
         chains = Chains(
             kernel=partial(
                 infer.NUTS,
-                silent,
+                moved,
                 target_accept_prob=self.target_accept,
                 max_tree_depth=self.max_tree_depth,
                 dense_mass=self.dense_metric,
@@ -130,7 +139,7 @@ class NUTS:
             model=model,
             dataset=dataset,
             encoding=encoding,
-            draws=draws,
+            draws={site: values for site, values in draws.items() if site != _shared(trained)},
             key=predict_key,
             wall_seconds=stopwatch.seconds(),
             markov_chain=True,
@@ -140,25 +149,25 @@ class NUTS:
             },
         )
 
-    def _starts(
-        self, key: Array, model: Any, profiles: Any, progress: bool, checkpoint: Checkpoint | None
-    ) -> dict[str, Array]:
-        """Draw a start for every chain, on the unconstrained scale, from a short mean-field fit."""
-        train_key, draw_key = jax.random.split(key)
-        trained = train(
-            train_key, model, AutoNormal(model, init_loc_fn=infer.init_to_sample), profiles, steps=self.start_steps,
-            learning_rate=self.start_learning_rate, label="nuts (start)", progress=progress,
+    def _trained(self, key: Array, model: Any, profiles: Any, progress: bool, checkpoint: Checkpoint | None) -> Trained:
+        """Fit the guide from which the chains start."""
+        guide = GUIDES[self.neutra or "mean_field"](model, init_loc_fn=infer.init_to_sample)
+        return train(
+            key, model, guide, profiles, steps=self.start_steps, learning_rate=self.start_learning_rate,
+            label="nuts (start)", progress=progress,
             checkpoint=None if checkpoint is None else checkpoint.part("start"),
         )  # fmt: skip
-        drawn = trained.draw(draw_key, self.chains)
-        starts: dict[str, Array] = jax.vmap(lambda sites: unconstrain_fn(model, (profiles,), {}, sites))(drawn)
-        return starts
+
+    def _transported(self, key: Array, model: Any, profiles: Any, trained: Trained) -> tuple[Any, dict[str, Array]]:
+        """Return the model on the scale that the chains move on, and a draw of the guide there for each of them."""
+        if self.neutra is None:
+            drawn = trained.draw(key, self.chains)
+            return model, jax.vmap(lambda sites: unconstrain_fn(model, (profiles,), {}, sites))(drawn)
+        transport = NeuTraReparam(trained.guide, trained.parameters)
+        standard = trained.guide.get_base_dist().sample(key, (self.chains,))
+        return transport.reparam(model), {_shared(trained): standard}
 
 
-def _refuse_fixed_parameters(model: Any, profiles: Any) -> None:
-    """Refuse a model with ``param`` sites, which a Markov chain never moves."""
-    sites = trace(seed(model, rng_seed=0)).get_trace(profiles)
-    fixed = [name for name, site in sites.items() if site["type"] == "param"]
-    if fixed:
-        got = f"a model with parameters that have no prior: {', '.join(fixed)}"
-        raise InputError(got, "priors for all of them", "sample them, e.g. with numpyro's random_flax_module")
+def _shared(trained: Trained) -> str:
+    """Return the name of the one latent site that NeuTra makes of all."""
+    return f"{trained.guide.prefix}_shared_latent"

@@ -142,8 +142,8 @@ class SiteGroups:
 
     def _profiles(self, group: np.ndarray) -> Any:
         """Return what the model reads for every lane, with the device as the first axis."""
-        shares = [self._prepared(np.repeat(share, self.chains)) for share in group]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *shares)
+        profiles = self._prepared(np.repeat(group.ravel(), self.chains))
+        return jax.tree.map(lambda leaf: leaf.reshape(len(group), -1, *leaf.shape[1:]), profiles)
 
     def _prepared(self, sites: np.ndarray) -> Any:
         """Return what the model reads for some sites, without the padding that only other sites need."""

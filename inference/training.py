@@ -17,10 +17,11 @@ from numpyro.infer import SVI, Trace_ELBO
 from numpyro.infer.autoguide import AutoGuide
 from tqdm import tqdm
 
-from binn_prob.inference.base import FitError
+from binn_prob.errors import InputError
+from binn_prob.inference.base import FitError, Method, Model
 from binn_prob.inference.checkpoint import Checkpoint
 
-__all__ = ["Trained", "train"]
+__all__ = ["Trained", "of_batches", "refuse_batches", "train"]
 
 _STRIDE = 100
 """Steps between two looks at the loss."""
@@ -120,8 +121,13 @@ def train(
     """
     schedule = optax.cosine_decay_schedule(learning_rate, steps, alpha=0.01)
     optimiser = optax.chain(optax.clip_by_block_rms(_LARGEST_GRADIENT), optax.adam(schedule))
-    seen = model if batch_sites is None or batch_sites >= profiles.sites else _of_batches(model, batch_sites)
-    svi = SVI(seen, guide, optimiser, _OrderedELBO(num_particles=particles, sum_sites=False), **options)
+    svi = SVI(
+        of_batches(model, profiles, batch_sites),
+        guide,
+        optimiser,
+        _OrderedELBO(num_particles=particles, sum_sites=False),
+        **options,
+    )
     begin, update, get_params = svi.init, svi.stable_update, svi.get_params
     if members is not None:
         key = jax.random.split(key, members)
@@ -170,15 +176,37 @@ class _ScaledLikelihood(scale):  # type: ignore[misc]  # NumPyro has no types
             super().process_message(msg)
 
 
-def _of_batches(model: Callable[..., None], batch: int) -> Callable[..., None]:
-    """Return a model that sees other sites at each call, so that its density is right in the mean over the calls."""
+def of_batches(model: Callable[..., None], profiles: Any, batch_sites: int | None) -> Callable[..., None]:
+    """Return a model that sees other sites at each call, so that its density is right in the mean over the calls.
+
+    It needs a random key (``numpyro.handlers.seed``).  With None, or as many sites as there are, it is ``model``.
+    """
+    if batch_sites is None or batch_sites >= profiles.sites:
+        return model
 
     def of_a_batch(profiles: Any, **options: Any) -> None:
-        chosen = jax.random.choice(numpyro.prng_key(), profiles.sites, (batch,), replace=False)
-        with _ScaledLikelihood(scale=profiles.sites / batch):
+        chosen = jax.random.choice(numpyro.prng_key(), profiles.sites, (batch_sites,), replace=False)
+        with _ScaledLikelihood(scale=profiles.sites / batch_sites):
             model(profiles.take(chosen), **options)
 
     return of_a_batch
+
+
+def refuse_batches(method: Method, model: Model, batch_sites: int | None) -> None:
+    """Refuse batches of sites for a model that learns something for each site.
+
+    Raises
+    ------
+    InputError
+        Naming the method, its option and the model.
+    """
+    if batch_sites is not None and model.site_latents:
+        raise InputError(
+            f"{method.name} batch_sites {batch_sites} for the model {model.name!r}, which learns something for each"
+            " site",
+            "a model whose sites share all that is learnt, such as 'binn'",
+            "leave batch_sites out, or use another model",
+        )
 
 
 def _resumed(checkpoint: Checkpoint | None, start: _Progress) -> _Progress:

@@ -8,37 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 from jax import Array
-from numpyro.infer import autoguide, init_to_sample, psis_diagnostic
+from numpyro.infer import init_to_sample, psis_diagnostic
 
 from binn_prob.checks import positive, whole
-from binn_prob.errors import InputError
 from binn_prob.inference.base import Fit, Model, Stopwatch, prepared
 from binn_prob.inference.checkpoint import Checkpoint
-from binn_prob.inference.training import Trained, train
+from binn_prob.inference.guides import GUIDES, guide_name
+from binn_prob.inference.training import Trained, refuse_batches, train
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["GUIDES", "VI"]
-
-GUIDES: dict[str, type[autoguide.AutoContinuous]] = {
-    "mean_field": autoguide.AutoNormal,
-    "low_rank": autoguide.AutoLowRankMultivariateNormal,
-    "full_rank": autoguide.AutoMultivariateNormal,
-    "iaf": autoguide.AutoIAFNormal,
-    "bnaf": autoguide.AutoBNAFNormal,
-}
-"""NumPyro's guides by name, on the unconstrained scale of the D latent numbers:
-
-- ``mean_field``: independent Gaussians; 2 D numbers to fit.
-- ``low_rank``: a Gaussian whose covariance is diagonal plus one of rank √D; about D^1.5 numbers.
-- ``full_rank``: a Gaussian with any covariance; D² / 2 numbers.
-- ``iaf``: three inverse autoregressive flows (Kingma et al. 2016, NeurIPS); about 12 D² numbers.
-- ``bnaf``: a block neural autoregressive flow (De Cao et al. 2019, UAI), the most flexible; about 80 D² numbers, and
-  about a second for each of the D to set it up: for a few dozen latent numbers.
-
-The flows need smaller steps than the Gaussians: a learning rate of about 0.001 with a few hundred latent numbers.
-"""
+__all__ = ["VI"]
 
 _CHUNK = 50
 """Draws whose importance weights are computed together."""
@@ -59,7 +40,7 @@ class VI:
     or correlations without a comparison.
 
     **Cost**: one optimisation, of a gradient per step and particle, and then 1000 densities for k-hat.  What a guide
-    adds is said in :data:`GUIDES`.
+    adds is said in :data:`binn_prob.inference.guides.GUIDES`.
     """
 
     name: ClassVar[str] = "vi"
@@ -67,7 +48,7 @@ class VI:
     needs_independent_sites: ClassVar[bool] = False
 
     guide: str = "mean_field"
-    """One of :data:`GUIDES`."""
+    """One of :data:`binn_prob.inference.guides.GUIDES`."""
     draws: int = 1000
     """Draws from the fitted guide."""
     steps: int = 6000
@@ -86,8 +67,7 @@ class VI:
         whole(self, "draws", "steps", "particles")
         positive(self, "learning_rate")
         whole(self, *(name for name in ("patience", "batch_sites") if getattr(self, name) is not None))
-        if not isinstance(self.guide, str) or self.guide not in GUIDES:
-            raise InputError(f"vi guide {self.guide!r}", f"one of {', '.join(GUIDES)}", "choose one of them")
+        guide_name("vi guide", self.guide)
 
     def fit(
         self,
@@ -107,12 +87,7 @@ class VI:
         FitError
             If the optimisation diverges.
         """
-        if self.batch_sites is not None and model.site_latents:
-            raise InputError(
-                f"vi batch_sites {self.batch_sites} for the model {model.name!r}, which learns something for each site",
-                "a model whose sites share all that is learnt, such as 'binn'",
-                "leave batch_sites out, or use another model",
-            )
+        refuse_batches(self, model, self.batch_sites)
         stopwatch = Stopwatch()
         train_key, draw_key, predict_key, weight_key = jax.random.split(key, 4)
         encoding, profiles, silent = prepared(model, dataset)

@@ -67,6 +67,7 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("inference.base", ("results.convergence", "results.posterior", "inference.checkpoint")),
     ("inference.training", ("inference.base", "inference.checkpoint")),
     ("inference.chains", ("inference.base", "inference.checkpoint")),
+    ("inference.guides", ()),
     ("inference.random_walk", ()),
     ("inference.cube", ("inference.base",)),
     ("inference.logits", ("inference.base",)),
@@ -87,7 +88,10 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "inference.site_nuts",
         ("inference.base", "inference.checkpoint", "inference.lanes", "inference.site_groups", "results.convergence"),
     ),
-    ("inference.*", ("inference.base", "inference.chains", "inference.checkpoint", "inference.training")),
+    (
+        "inference.*",
+        ("inference.base", "inference.chains", "inference.checkpoint", "inference.guides", "inference.training"),
+    ),
     ("results", ("results.*",)),
     ("results.storage", ()),
     ("results.posterior", ("clm5.processes", "results.storage")),
@@ -97,9 +101,11 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("record", ("settings", "results.convergence")),
     ("settings", ("*",)),
     ("fitting", ("*",)),
+    ("stages", ("*",)),
     ("workflow", ("*",)),
     ("cli", ("*",)),
-    ("cli_data", ("data", "data.*")),
+    ("cli_data", ("cli_options", "data", "data.*")),
+    ("cli_options", ()),
     ("", ("*",)),
 )
 

@@ -20,6 +20,7 @@ import xarray as xr
 
 import binn_prob
 from binn_prob import cli, data
+from binn_prob.devices import useful_devices
 from binn_prob.inference import Fit, FitError, MCDropout
 from binn_prob.results import storage
 from binn_prob.settings import Settings
@@ -52,6 +53,8 @@ WRONG_ARGUMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no such site": ("compare --sites 3,99", ("no site 99",)),
     "fraction above 1": ("compare --test-fraction 2", ("split.test_fraction = 2",)),
     "unknown method of a fit": ("fit --method hmc", ("unknown method 'hmc'",)),
+    "second stage without a first": ("fit --method upscaling", ("without a first stage", "--first-stage")),
+    "no such first stage": ("fit --first-stage nowhere", ("no file nowhere/settings.yaml",)),
     "fit with a reference": ("fit --reference nuts", ("--reference",)),
     "negative seed": ("compare --seed -1", ("seed = -1",)),
     "reference that is not run": ("compare --method vi --reference nuts", ("reference 'nuts'", "vi")),
@@ -185,6 +188,18 @@ def test_a_missing_device_has_a_cure() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_cpu_is_as_many_devices_as_its_methods_can_use() -> None:
+    methods, cores = binn_prob.inference.METHODS, len(os.sched_getaffinity(0))
+    assert useful_devices([methods["vi"](), methods["mc_dropout"]()]) == 1
+    assert useful_devices([methods["vi"](), methods["nuts"](chains=3)]) == 3
+    assert useful_devices([methods["site_nuts"](chains=7)]) == cores
+    program = (
+        "from binn_prob.devices import use_device; use_device('cpu', None, 3);"
+        "import jax; print(jax.local_device_count())"
+    )
+    assert _program("-c", program).stdout.split() == ["3"]
+
+
 def test_precision_and_device_are_chosen_before_jax_starts() -> None:
     program = (
         "from binn_prob.workflow import use_device; use_device('cpu', 'float32');"
@@ -227,14 +242,15 @@ def test_an_interrupted_run_keeps_what_is_finished(
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["compare", "fit"])
 def test_a_method_that_fails_is_named_and_costs_no_other(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fit(*arguments: Any, **options: Any) -> _Fitted:
         raise FitError("the numbers\nstopped being finite")
 
     monkeypatch.setattr("binn_prob.workflow.fit", fit)
-    assert cli.main(["compare", "--sites", "4", "--method", "mc_dropout,vi", "--out", "out"]) == 1
+    assert cli.main([command, "--sites", "4", "--method", "mc_dropout,vi", "--out", "out"]) == 1
     record = json.loads(Path("out/run.json").read_text())
     assert record["status"] == "failed"
     assert record["failures"] == dict.fromkeys(("mc_dropout", "vi"), "the numbers stopped being finite")
@@ -306,17 +322,18 @@ def test_a_method_to_be_trusted_must_have_converged(
 
 @pytest.mark.slow
 def test_fit_leaves_a_posterior_of_all_sites(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["fit", "--sites", "6", "--model", "site", "--method", "vi", "--out", "run", "--allow-unconverged"]
-    assert cli.main(arguments) == 0
+    Path("tiny.yaml").write_text("methods: {site_nuts: {chains: 2, warmup: 20, draws: 20, thinning: 1, rounds: 1}}")
+    arguments = ["fit", "--sites", "0,3", "--model", "site", "--method", "site_nuts", "--config", "tiny.yaml"]
+    assert cli.main([*arguments, "--out", "run"]) == 3
     verdict, folder = capsys.readouterr().out.splitlines()
-    assert verdict.startswith("vi: ")
+    assert verdict.startswith("site_nuts: not converged: 2 of 2 sites: R-hat up to")
     assert folder == "run"
-    assert {file.name for file in Path("run").iterdir()} == {"posterior_vi.nc", "run.json", "settings.yaml"}
-    tree = storage.load("run/posterior_vi.nc")
-    assert tree["posterior"].sizes["site"] == 6
+    assert {file.name for file in Path("run").iterdir()} == {"posterior_site_nuts.nc", "run.json", "settings.yaml"}
+    tree = storage.load("run/posterior_site_nuts.nc")
+    assert tree["posterior/parameters"].shape == (2, 20, 2, 21)
     assert "held_out" not in tree.children
     settings = Settings.from_yaml("run/settings.yaml")
-    assert (settings.name, list(settings.methods or {}), settings.split.test_fraction) == ("fit", ["vi"], 0.0)
+    assert (settings.name, list(settings.methods or {}), settings.split.test_fraction) == ("fit", ["site_nuts"], 0.0)
 
 
 def test_a_fit_holds_sites_out_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,16 @@ from binn_prob.files import locked
 from binn_prob.results import storage
 
 SETTINGS = """
-data: {sites: 6}
-model: {options: {hidden: [4]}}
+data: {sites: [0, 3]}
+model: {name: site}
 methods:
-  vi: {draws: 8, steps: 6000, patience: null}
-  nuts: {chains: 2, warmup: 60, draws: 60, max_tree_depth: 5, start_steps: 100}
+  vi: {draws: 8, steps: 1100, patience: null}
+  nuts: {chains: 2, warmup: 20, draws: 20, max_tree_depth: 3, start_steps: 100}
+  site_nuts: {chains: 2, warmup: 20, draws: 20, thinning: 1, rounds: 1}
 """
+KILLED_AT = {"vi": "training.npz", "nuts": "draws_14.npz", "site_nuts": "round_0/warm_up_0.npz"}
+"""Method → the file that it has just saved when it is killed: NUTS among its draws, SiteNUTS before them."""
+
 QUICK = ["fit", "--sites", "4", "--method", "mc_dropout", "--config", "quick.yaml", "--out", "out", "--quiet"]
 QUICK_SETTINGS = """
 model: {options: {hidden: [4]}}
@@ -58,28 +62,11 @@ def _kill_at(file: Path, process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def _fit(method: str) -> list[str]:
-    return ["fit", "--config", "settings.yaml", "--method", method]
-
-
 def _finish(*arguments: str) -> None:
     """Run the command line to its end; so short a fit has not converged."""
     process = _start(*arguments, "--quiet")
     answer = process.communicate()
     assert process.returncode == 3, answer
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], xr.Dataset]:
-    """Posterior of a method that nothing has interrupted, fitted when first asked for."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-
-    @cache
-    def get(method: str) -> xr.Dataset:
-        _finish(*_fit(method), "--out", str(folder / method))
-        return _posterior(folder / method, method)
-
-    return get
 
 
 def _posterior(folder: Path, method: str) -> xr.Dataset:
@@ -88,41 +75,41 @@ def _posterior(folder: Path, method: str) -> xr.Dataset:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("method", "saved"),
-    [
-        ("vi", "training.npz"),
-        ("nuts", "chains.npz"),  # in the warm-up
-        ("nuts", "draws_14.npz"),  # among the draws
-    ],
-)
-def test_a_killed_fit_goes_on_to_the_same_draws(
-    method: str, saved: str, undisturbed: Callable[[str], xr.Dataset]
-) -> None:
-    _kill_at(Path("out/checkpoints") / method / saved, _start(*_fit(method), "--out", "out"))
-    assert not Path(f"out/posterior_{method}.nc").exists()
-    assert json.loads(Path("out/run.json").read_text())["status"] == "running"
-    _finish("fit", "--out", "out", "--resume")
-    xr.testing.assert_identical(_posterior(Path("out"), method), undisturbed(method))
-    assert sorted(file.name for file in Path("out").iterdir()) == [
-        f"posterior_{method}.nc",
-        "run.json",
-        "settings.yaml",
-    ]
-    record = json.loads(Path("out/run.json").read_text())
+def test_a_run_killed_in_every_method_goes_on_to_the_same_draws() -> None:
+    _finish("fit", "--config", "settings.yaml", "--out", "undisturbed")
+    start, spent = ["fit", "--config", "settings.yaml", "--out", "out"], {}
+    for method, saved in KILLED_AT.items():
+        checkpoint = Path("out/checkpoints") / method
+        _kill_at(checkpoint / saved, _start(*start))
+        assert not Path(f"out/posterior_{method}.nc").exists()
+        assert json.loads(Path("out/run.json").read_text())["status"] == "running"
+        spent[method] = json.loads((checkpoint / "seconds.json").read_text())
+        start = ["fit", "--out", "out", "--resume"]
+    _finish(*start)
+    for method in KILLED_AT:
+        xr.testing.assert_identical(_posterior(Path("out"), method), _posterior(Path("undisturbed"), method))
+    kept = {"run.json", "settings.yaml", *(f"posterior_{method}.nc" for method in KILLED_AT)}
+    assert {file.name for file in Path("out").iterdir()} == kept
+    _check_record(json.loads(Path("out/run.json").read_text()), spent)
+
+
+def _check_record(record: dict[str, Any], spent: dict[str, float]) -> None:
+    """Check that a run counts the time that its killed processes had spent."""
     assert record["status"] == "complete"
-    assert len(record["resumed"]) == 1
-    assert not record["verdicts"][method]["converged"]
+    assert len(record["resumed"]) == len(KILLED_AT)
+    assert not any(verdict["converged"] for verdict in record["verdicts"].values())
+    for method, before in spent.items():
+        fitted = storage.load(f"out/posterior_{method}.nc").attrs["wall_seconds"]
+        assert 0.0 < before < fitted < record["wall_seconds"][method]
+    assert record["wall_seconds"]["total"] > sum(record["wall_seconds"][method] for method in KILLED_AT)
 
 
-@pytest.mark.slow
-def test_a_fit_from_python_goes_on_to_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_from_python_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     from binn_prob.inference.checkpoint import Checkpoint
 
     sites = bp.data.load("synthetic", sites=4, seed=0)
-    options: dict[str, Any] = {"method": "mc_dropout", "draws": 8, "steps": 3000, "patience": None, "progress": False}
+    options: dict[str, Any] = {"method": "mc_dropout", "draws": 8, "steps": 1100, "patience": None, "progress": False}
     model = bp.models.BINN(hidden=(4,))
-    undisturbed = bp.fit(model, sites, **options)
     save, saves = Checkpoint.save, []
 
     def save_once(self: Checkpoint, name: str, tree: Any) -> None:
@@ -135,15 +122,33 @@ def test_a_fit_from_python_goes_on_to_the_same_draws(monkeypatch: pytest.MonkeyP
         patched.setattr(Checkpoint, "save", save_once)
         with pytest.raises(KeyboardInterrupt):
             bp.fit(model, sites, checkpoint="kept", **options)
+    before = json.loads(Path("kept/seconds.json").read_text())
     with pytest.raises(bp.InputError, match="holds a checkpoint already"):
         bp.fit(model, sites, checkpoint="kept", **options)
-    with pytest.raises(bp.InputError, match="steps was 3000 and is now 4000"):
+    with pytest.raises(bp.InputError, match="steps was 1100 and is now 4000"):
         bp.fit(model, sites, checkpoint="kept", resume=True, **options | {"steps": 4000})
     with pytest.raises(bp.InputError, match="data_fingerprint was"):
         bp.fit(model, sites.isel(site=slice(3)), checkpoint="kept", resume=True, **options)
     resumed = bp.fit(model, sites, checkpoint="kept", resume=True, **options)
-    for name in ("posterior", "posterior_predictive", "sample_stats"):
-        xr.testing.assert_identical(resumed.posterior()[name].to_dataset(), undisturbed.posterior()[name].to_dataset())
+    assert resumed.sample_stats["loss"].shape == (1100,)
+    assert resumed.wall_seconds > before > 0.0
+
+
+@pytest.fixture(scope="module")
+def quick_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a short run that has ended, not to be changed."""
+    folder = tmp_path_factory.mktemp("quick")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        Path("quick.yaml").write_text(QUICK_SETTINGS)
+        assert cli.main(QUICK) == 3
+    return folder / "out"
+
+
+@pytest.fixture
+def finished(quick_run: Path) -> None:
+    """A copy of that folder as ``out``."""
+    shutil.copytree(quick_run, "out")
 
 
 def test_resume_needs_a_checkpoint() -> None:
@@ -152,11 +157,10 @@ def test_resume_needs_a_checkpoint() -> None:
         bp.fit("binn", sites, "vi", resume=True)
 
 
+@pytest.mark.usefixtures("finished")
 def test_what_is_finished_is_not_fitted_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main([*QUICK, "--allow-unconverged"]) == 0
-    assert capsys.readouterr().out.splitlines()[0].startswith("mc_dropout: not converged: 100 training steps, too few")
     before = Path("out/posterior_mc_dropout.nc").stat()
 
     def fit(*arguments: Any, **options: Any) -> None:
@@ -164,13 +168,15 @@ def test_what_is_finished_is_not_fitted_again(
 
     monkeypatch.setattr("binn_prob.workflow.fit", fit)
     assert cli.main(["fit", "--out", "out", "--resume", "--allow-unconverged"]) == 0
-    assert "mc_dropout (1 of 1, there already)" in capsys.readouterr().err
+    answer = capsys.readouterr()
+    assert answer.out.startswith("mc_dropout: not converged: 100 training steps, too few")
+    assert "mc_dropout (1 of 1, there already)" in answer.err
     assert Path("out/posterior_mc_dropout.nc").stat().st_mtime_ns == before.st_mtime_ns
     assert not Path("out/checkpoints").exists()
 
 
+@pytest.mark.usefixtures("finished")
 def test_a_damaged_posterior_is_fitted_again(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.main(QUICK)
     expected = _posterior(Path("out"), "mc_dropout")
     file = Path("out/posterior_mc_dropout.nc")
     file.write_bytes(file.read_bytes()[:1000])
@@ -194,8 +200,8 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
     return run
 
 
+@pytest.mark.usefixtures("finished")
 def test_only_the_same_run_is_resumed(refused: Callable[..., None]) -> None:
-    cli.main(QUICK)
     written = Path("out/settings.yaml").read_text()
     refused(QUICK, "out", "not empty", "--resume")
     refused(["fit", "--out", "out", "--resume", "--seed", "1"], "seed was 0 and is now 1")
@@ -207,14 +213,14 @@ def test_only_the_same_run_is_resumed(refused: Callable[..., None]) -> None:
     assert Path("out/settings.yaml").read_text() == written
 
 
+@pytest.mark.usefixtures("finished")
 def test_other_data_are_refused(monkeypatch: pytest.MonkeyPatch, refused: Callable[..., None]) -> None:
-    cli.main(QUICK)
     monkeypatch.setattr("binn_prob.data.fingerprint", lambda dataset: "another")
     refused(["fit", "--out", "out", "--resume", "--quiet"], "posterior_mc_dropout.nc, fitted to other data")
 
 
+@pytest.mark.usefixtures("finished")
 def test_a_second_process_is_refused(refused: Callable[..., None]) -> None:
-    cli.main(QUICK)
     with locked("out/checkpoints"):
         refused(["fit", "--out", "out", "--resume", "--quiet"], "to which another process is writing")
 

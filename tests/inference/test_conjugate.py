@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 
-from binn_prob.inference import NUTS, VI, DeepEnsemble, Laplace
+from binn_prob.inference import NUTS, SGHMC, VI, DeepEnsemble, Laplace
 
 NOISE = 0.5
 """Standard deviation of the outputs."""
@@ -73,6 +74,16 @@ def of_the_last_layer() -> Gaussian:
     return Gaussian(mean, conditional)
 
 
+def discretised(step_size: float, friction: float) -> Gaussian:
+    """What finite steps make of a Gaussian, in the numbers that the mean-field fit standardises: see :class:`SGHMC`."""
+    mean, covariance = exact()
+    scale = np.sqrt(np.diag(factorised().covariance))
+    curvature, directions = np.linalg.eigh(np.outer(scale, scale) * np.linalg.inv(covariance))
+    rest = 1.0 - 0.5 * friction * step_size
+    variance = rest / (rest - 0.25 * step_size**2 * curvature) / curvature
+    return Gaussian(mean, np.outer(scale, scale) * ((directions * variance) @ directions.T))
+
+
 def point() -> Gaussian:
     """The mode."""
     return Gaussian(exact().mean, np.zeros((3, 3)))
@@ -92,10 +103,15 @@ def vi(guide: str, **options: Any) -> VI:
     )
 
 
+def sghmc(**options: Any) -> SGHMC:
+    return SGHMC(chains=4, warmup=50, draws=1000, **options)
+
+
 # The noise of an ELBO's gradient over 8 particles leaves a Gaussian guide within a few per cent of its optimum; a flow
 # has further to go, and its optimum is as near to a Gaussian as its family comes.
 CASES = {
     "nuts": Case(NUTS(chains=4, warmup=500, draws=500, start_steps=500), exact, 0.0),
+    "nuts, neutra": Case(NUTS(chains=4, warmup=500, draws=500, start_steps=500, neutra="iaf"), exact, 0.0),
     "laplace": Case(Laplace(draws=4000, steps=2000, learning_rate=0.02, patience=None), exact, 0.01),
     "laplace, last layer": Case(
         Laplace(weights="last_layer", draws=4000, steps=2000, learning_rate=0.02, patience=None),
@@ -103,6 +119,8 @@ CASES = {
         0.01,
     ),
     "deep_ensemble": Case(DeepEnsemble(members=4, steps=2000, learning_rate=0.02, patience=None), point, 0.01),
+    "sghmc": Case(sghmc(step_size=0.2, thinning=40), partial(discretised, 0.2, 1.0), 0.0),
+    "sghmc, long steps": Case(sghmc(step_size=0.8, thinning=10), partial(discretised, 0.8, 1.0), 0.1),
     "vi, mean_field": Case(vi("mean_field"), factorised, 0.1),
     "vi, low_rank": Case(vi("low_rank"), exact, 0.1),
     "vi, full_rank": Case(vi("full_rank"), exact, 0.1),
@@ -158,6 +176,9 @@ def test_the_covariance_is_that_of_theory(name, fits):
 def test_the_table_tells_the_theories_apart():
     wide, narrow = np.diag(exact().covariance), np.diag(factorised().covariance)
     assert (narrow / wide).min() < 0.6  # far more than any case allows
+    longer, shorter = (np.diag(discretised(step_size, 1.0).covariance) for step_size in (0.8, 0.2))
+    assert (longer / wide).max() > 1.3
+    assert (shorter / wide).max() < 1.03
 
 
 @pytest.mark.parametrize("guide", ["low_rank", "full_rank", "iaf"])

@@ -12,7 +12,7 @@ import pytest
 
 from binn_prob.clm5 import INTERFACE_DEPTH
 from binn_prob.errors import InputError
-from binn_prob.inference import METHODS, NUTS, VI, DeepEnsemble, Fit, Laplace, MCDropout, ProdaMetropolis
+from binn_prob.inference import METHODS, NUTS, SGHMC, VI, DeepEnsemble, Fit, Laplace, MCDropout, ProdaMetropolis
 from binn_prob.models import BINN, NeuralPrior, ProdaLikelihood, SiteModel
 
 
@@ -26,9 +26,11 @@ class Case(NamedTuple):
 
 TRAINED = frozenset({"loss"})
 SAMPLED = frozenset({"diverging", "acceptance_rate", "n_steps", "energy", "step_size", "reached_max_treedepth"})
+STIRRED = frozenset({"kinetic_temperature", "step_size"})
 WALKED = frozenset({"acceptance_rate", "chains_out_of_bounds"})
 SMALL = BINN(hidden=(4,))
 QUICK = NUTS(chains=2, warmup=30, draws=20, max_tree_depth=4, start_steps=200)
+STIR = SGHMC(chains=2, warmup=10, draws=20, thinning=5, batch_sites=4, start_steps=200)
 WALK = ProdaMetropolis(chains=2, exploration=1000, iterations=2000, adapt_after=500, draws=20, reruns=0)
 
 CASES = {
@@ -42,6 +44,7 @@ CASES = {
     "laplace, binn": Case(Laplace(draws=30, steps=200), SMALL, 1, 30, TRAINED),
     "laplace last layer, binn": Case(Laplace("last_layer", draws=30, steps=200), SMALL, 1, 30, TRAINED),
     "nuts, binn": Case(QUICK, SMALL, 2, 20, SAMPLED),
+    "sghmc in batches, binn": Case(STIR, SMALL, 2, 20, STIRRED),
     "vi, site": Case(VI(draws=30, steps=200), SiteModel(), 1, 30, TRAINED),
     "nuts, site": Case(QUICK, SiteModel(), 2, 20, SAMPLED),
     "vi, neural prior": Case(VI(draws=30, steps=200), NeuralPrior(hidden=(4,)), 1, 30, TRAINED),
@@ -87,7 +90,7 @@ def test_draws_have_chains_and_draws_in_front(name, fits):
 def test_statistics_are_those_of_the_method(name, fits):
     case, fit = CASES[name], fits(name)
     assert set(fit.sample_stats) == case.statistics
-    assert fit.markov_chain == (case.statistics == SAMPLED)
+    assert fit.markov_chain == (case.statistics in (SAMPLED, STIRRED))
     assert fit.wall_seconds > 0.0
 
 
@@ -221,6 +224,11 @@ def test_methods_have_their_words():
         (lambda: NUTS(chains=0), "chains"),
         (lambda: NUTS(target_accept=1.5), "target_accept"),
         (lambda: NUTS(chain_method="serial"), "chain_method"),
+        (lambda: SGHMC(thinning=0), "thinning"),
+        (lambda: SGHMC(decay=-0.5), "decay"),
+        (lambda: SGHMC(batch_sites=1.5), "batch_sites"),
+        (lambda: SGHMC(friction=10.0), "friction"),
+        (lambda: SGHMC(chain_method="serial"), "chain_method"),
     ],
 )
 def test_impossible_options_are_named(make, word):
