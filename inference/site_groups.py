@@ -120,7 +120,7 @@ class SiteGroups:
             "offsets": offsets, "energy": energy, "acceptance_rate": acceptance, "diverging": diverging,
             "n_steps": steps, "step_size": np.asarray(at.step_size).ravel(),
         }  # fmt: skip
-        scale = _scales(self.model, scale_key, offsets, self._prepared(group.ravel()))
+        scale = _scales(self.model, scale_key, offsets, self._prepared(group.ravel(), self._width(group)))
         if scale is not None:
             drawn["soc_scale"] = np.asarray(scale)
         return _joined(_learn(at, record.position)._asdict()), drawn
@@ -133,7 +133,7 @@ class SiteGroups:
         form |= {"diverging": jax.ShapeDtypeStruct(shape, bool), "n_steps": jax.ShapeDtypeStruct(shape, count)}
         form["offsets"] = jax.ShapeDtypeStruct((*shape, len(self.model.free)), number)
         form["step_size"] = jax.ShapeDtypeStruct(shape[:1], number)
-        profiles = self._prepared(group.ravel())
+        profiles = self._prepared(group.ravel(), self._width(group))
         scale = jax.eval_shape(partial(_scales, self.model), jax.random.key(0), form["offsets"], profiles)
         return form if scale is None else form | {"soc_scale": scale}
 
@@ -142,12 +142,16 @@ class SiteGroups:
 
     def _profiles(self, group: np.ndarray) -> Any:
         """Return what the model reads for every lane, with the device as the first axis."""
-        profiles = self._prepared(np.repeat(group.ravel(), self.chains))
-        return jax.tree.map(lambda leaf: leaf.reshape(len(group), -1, *leaf.shape[1:]), profiles)
+        width = self._width(group)
+        shares = [self._prepared(np.repeat(share, self.chains), width) for share in group]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *shares)
 
-    def _prepared(self, sites: np.ndarray) -> Any:
-        """Return what the model reads for some sites, without the padding that only other sites need."""
-        width = 1 << int(self.observations[sites].max() - 1).bit_length()
+    def _width(self, group: np.ndarray) -> int:
+        """Return how many observations the sites of a group are padded to: other sites may need more."""
+        return 1 << int(self.observations[group].max() - 1).bit_length()
+
+    def _prepared(self, sites: np.ndarray, width: int) -> Any:
+        """Return what the model reads for some sites."""
         return self.model.prepare(self.dataset.isel(site=sites, observation=slice(width)), None)
 
 

@@ -69,9 +69,12 @@ def _finish(*arguments: str) -> None:
     assert process.returncode == 3, answer
 
 
-def _posterior(folder: Path, method: str) -> xr.Dataset:
+def _draws(folder: Path, method: str) -> xr.DataTree:
+    """Return the groups of a posterior that hold what was drawn, without what they were drawn with."""
     tree = storage.load(folder / f"posterior_{method}.nc")
-    return xr.merge([tree[name].to_dataset() for name in ("posterior", "sample_stats")])
+    return xr.DataTree.from_dict(
+        {name: tree[name].to_dataset() for name in ("posterior", "posterior_predictive", "sample_stats")}
+    )
 
 
 @pytest.mark.slow
@@ -87,7 +90,7 @@ def test_a_run_killed_in_every_method_goes_on_to_the_same_draws() -> None:
         start = ["fit", "--out", "out", "--resume"]
     _finish(*start)
     for method in KILLED_AT:
-        xr.testing.assert_identical(_posterior(Path("out"), method), _posterior(Path("undisturbed"), method))
+        xr.testing.assert_identical(_draws(Path("out"), method), _draws(Path("undisturbed"), method))
     kept = {"run.json", "settings.yaml", *(f"posterior_{method}.nc" for method in KILLED_AT)}
     assert {file.name for file in Path("out").iterdir()} == kept
     _check_record(json.loads(Path("out/run.json").read_text()), spent)
@@ -177,12 +180,12 @@ def test_what_is_finished_is_not_fitted_again(
 
 @pytest.mark.usefixtures("finished")
 def test_a_damaged_posterior_is_fitted_again(capsys: pytest.CaptureFixture[str]) -> None:
-    expected = _posterior(Path("out"), "mc_dropout")
+    expected = _draws(Path("out"), "mc_dropout")
     file = Path("out/posterior_mc_dropout.nc")
     file.write_bytes(file.read_bytes()[:1000])
     assert cli.main(["fit", "--out", "out", "--resume", "--allow-unconverged"]) == 0
     assert "mc_dropout is fitted again" in capsys.readouterr().err
-    xr.testing.assert_identical(_posterior(Path("out"), "mc_dropout"), expected)
+    xr.testing.assert_identical(_draws(Path("out"), "mc_dropout"), expected)
 
 
 @pytest.fixture

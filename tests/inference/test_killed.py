@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from binn_prob.inference import METHODS, NUTS, SGHMC, VI, DeepEnsemble, Laplace, MCDropout, SiteNUTS
+from binn_prob.inference import METHODS, NUTS, SGHMC, VI, DeepEnsemble, Laplace, MCDropout, ProdaMetropolis, SiteNUTS
 from binn_prob.inference.checkpoint import Checkpoint
 from binn_prob.models import BINN, SiteModel
 from binn_prob.results import convergence
@@ -20,6 +20,11 @@ CASES = {
     "vi": (VI(draws=8, steps=1200), SMALL, 1),
     "nuts": (NUTS(chains=2, warmup=30, draws=20, max_tree_depth=4, start_steps=100), SMALL, 30),
     "sghmc": (SGHMC(chains=2, warmup=10, draws=30, thinning=3, start_steps=100, batch_sites=2), SMALL, 30),
+    "proda_metropolis": (
+        ProdaMetropolis(exploration=400, iterations=600, adapt_after=200, draws=20, sites_at_once=2, reruns=0),
+        SiteModel(),
+        3,
+    ),
     "site_nuts": (SiteNUTS(warmup=20, draws=20, thinning=1, rounds=2, growth=2, sites_at_once=2), SiteModel(), 5),
 }
 

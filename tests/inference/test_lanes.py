@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import binn_prob as bp
 from binn_prob.inference.lanes import Course, Lanes, advance, whitened
-from binn_prob.inference.site_groups import groups
+from binn_prob.inference.site_groups import SiteGroups, groups
+from binn_prob.models import SiteModel
 
 SITES, CHAINS, LATENTS = 5, 4, 3
 
@@ -115,3 +117,18 @@ def test_groups_hold_every_site_once(sites, devices, at_once):
     assert width & (width - 1) == 0
     for some, group in divided:
         np.testing.assert_array_equal(group.ravel()[: len(some)], some)
+
+
+def test_devices_read_arrays_of_one_shape_whatever_their_sites_have_observed():
+    sites = bp.data.load("synthetic", sites=4, seed=0)
+    few = sites["soc"].where((sites["site"] != sites["site"][0]) | (sites["observation"] < 2))
+    held = SiteGroups(SiteModel(), sites.assign(soc=few), CHAINS)
+    group = np.arange(4).reshape(4, 1)
+    assert held.observations[0] == 2 < held.observations[1:].min()
+    profiles = held._profiles(group)
+    assert profiles.soc.shape[:2] == (4, CHAINS)
+    for site in range(4):
+        alone = held.model.prepare(sites.assign(soc=few).isel(site=[site]), None)
+        width = min(profiles.soc.shape[2], alone.soc.shape[1])
+        np.testing.assert_array_equal(profiles.mask[site, 0, :width], alone.mask[0, :width])
+        np.testing.assert_array_equal(profiles.depth[site, 0, :width], alone.depth[0, :width])
