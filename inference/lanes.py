@@ -88,12 +88,10 @@ class Course(NamedTuple):
     """Relative half-width of the uniform distribution of the length"""
     most_steps: int = 64
     """Bound on the leapfrog steps of a trajectory"""
-    target: float = 0.9
-    """Mean acceptance that the step size is adapted to"""
 
 
 def advance(
-    model: BatchedModel, course: Course, keys: Array, lanes: Lanes, profiles: Any, thinning: int | Array
+    model: BatchedModel, course: Course, keys: Array, lanes: Lanes, profiles: Any, thinning: int, target: float = 0.9
 ) -> tuple[Lanes, Record]:
     """Advance all chains.  The first axis of every array is the device: each does its share of the sites by itself.
 
@@ -108,6 +106,8 @@ def advance(
         What the model reads for the lanes, site by site and chain by chain within a site; with the leading axis.
     thinning : int
         Iterations per kept draw.
+    target : float
+        Mean acceptance that the step size is adapted to, if it is.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def advance(
     """
     devices = np.array(jax.devices()[: len(keys)])
     return _compiled(model, course, jax.sharding.Mesh(devices, ("device",)))(
-        keys, lanes, profiles, jnp.asarray(thinning)
+        keys, lanes, profiles, jnp.asarray(thinning), jnp.asarray(target)
     )
 
 
@@ -145,17 +145,19 @@ def _compiled(model: BatchedModel, course: Course, mesh: jax.sharding.Mesh) -> C
     everywhere = jax.sharding.PartitionSpec()
     apart = jax.sharding.PartitionSpec("device")
 
-    def share(keys: Array, lanes: Lanes, profiles: Any, thinning: Array) -> tuple[Lanes, Record]:
+    def share(keys: Array, lanes: Lanes, profiles: Any, thinning: Array, target: Array) -> tuple[Lanes, Record]:
         key, own, read = jax.tree.map(lambda leaf: leaf[0], (keys, lanes, profiles))
-        return jax.tree.map(lambda leaf: leaf[None], _advance(model, course, key, own, read, thinning))
+        return jax.tree.map(lambda leaf: leaf[None], _advance(model, course, key, own, read, thinning, target))
 
     return jax.jit(
-        jax.shard_map(share, mesh=mesh, in_specs=(apart, apart, apart, everywhere), out_specs=apart, check_vma=False)
+        jax.shard_map(
+            share, mesh=mesh, in_specs=(apart, apart, apart, everywhere, everywhere), out_specs=apart, check_vma=False
+        )
     )
 
 
 def _advance(
-    model: BatchedModel, course: Course, key: Array, lanes: Lanes, profiles: Any, thinning: Array
+    model: BatchedModel, course: Course, key: Array, lanes: Lanes, profiles: Any, thinning: Array, target: Array
 ) -> tuple[Lanes, Record]:
     """Advance the chains of one device."""
     from blackjax.adaptation.step_size import dual_averaging_adaptation
@@ -165,7 +167,7 @@ def _advance(
     frame = _Frame(jnp.repeat(lanes.centre, chains, axis=0), jnp.repeat(lanes.factor, chains, axis=0))
     density = partial(_density(model), data=(frame, profiles))
     kernel = _kernel(course)
-    start, update, final = dual_averaging_adaptation(course.target)
+    start, update, final = dual_averaging_adaptation(target)
 
     def iterate(_: int, carried: tuple[Any, ...]) -> tuple[Any, ...]:
         key, state, adaptation, seen = carried

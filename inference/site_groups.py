@@ -74,7 +74,9 @@ class SiteGroups:
         observed = self.dataset["soc"].notnull().transpose("site", "observation").to_numpy()
         return np.maximum(observed.shape[1] - np.argmax(observed[:, ::-1], axis=1), 1)
 
-    def warm_up(self, key: Array, lanes: Lanes, group: np.ndarray, course: Course, *, learn: bool) -> Arrays:
+    def warm_up(
+        self, key: Array, lanes: Lanes, group: np.ndarray, course: Course, target: float, *, learn: bool
+    ) -> Arrays:
         """Adapt to the posteriors of a group.
 
         Parameters
@@ -85,6 +87,8 @@ class SiteGroups:
         group : array (device, site)
         course : Course
             Its draws are those of each of the windows of the warm-up.
+        target : float
+            Mean acceptance that the step size is adapted to.
         learn : bool
             Whether centre and covariance are learnt, or only the step size is adapted.
 
@@ -95,7 +99,7 @@ class SiteGroups:
         """
         profiles, at = self._profiles(group), _taken(lanes, group)
         for window in range(_WINDOWS):
-            at, record = self._advance(jax.random.fold_in(key, window), at, profiles, course, 1)
+            at, record = self._advance(jax.random.fold_in(key, window), at, profiles, course, 1, target)
             if learn and window < _WINDOWS - 1:
                 at = _learn(at, record.position[:, course.draws // _UNSETTLED :])
         return _joined(at._asdict())
@@ -103,7 +107,7 @@ class SiteGroups:
     def draw(self, key: Array, lanes: Lanes, group: np.ndarray, course: Course, thinning: int) -> tuple[Arrays, Arrays]:
         """Draw from the posteriors of a group, which then knows its centre and covariance better.
 
-        Parameters are those of :meth:`warm_up`, and the iterations per draw.
+        Parameters are those of :meth:`warm_up`, with the iterations per draw in the place of the acceptance.
 
         Returns
         -------
@@ -137,8 +141,11 @@ class SiteGroups:
         scale = jax.eval_shape(partial(_scales, self.model), jax.random.key(0), form["offsets"], profiles)
         return form if scale is None else form | {"soc_scale": scale}
 
-    def _advance(self, key: Array, lanes: Lanes, profiles: Any, course: Course, thinning: int) -> tuple[Lanes, Record]:
-        return advance(self.model, course, jax.random.split(key, len(lanes.position)), lanes, profiles, thinning)
+    def _advance(
+        self, key: Array, lanes: Lanes, profiles: Any, course: Course, thinning: int, target: float = 0.9
+    ) -> tuple[Lanes, Record]:
+        keys = jax.random.split(key, len(lanes.position))
+        return advance(self.model, course, keys, lanes, profiles, thinning, target)
 
     def _profiles(self, group: np.ndarray) -> Any:
         """Return what the model reads for every lane, with the device as the first axis."""

@@ -144,9 +144,10 @@ class _Round:
     def warm_up(self, lanes: Arrays, sites: np.ndarray) -> Iterator[tuple[np.ndarray, Arrays]]:
         """Yield the lanes of one group after the other, adapted to their posteriors."""
         course = self._course(self.method.warmup // 4, adapt=True)
+        target = 1.0 - (1.0 - self.method.target_accept) / 2**self.turn
         for place, some, group in self._groups(sites, "warm-up"):
             key = jax.random.fold_in(self.warm_key, place)
-            compute = partial(self.sites.warm_up, key, Lanes(**lanes), group, course, learn=self.turn == 0)
+            compute = partial(self.sites.warm_up, key, Lanes(**lanes), group, course, target, learn=self.turn == 0)
             form = jax.tree.map(lambda leaf, group=group: leaf[group.ravel()], lanes)
             yield some, self._once(f"warm_up_{place}", compute, form)
 
@@ -169,8 +170,7 @@ class _Round:
 
     def _course(self, draws: int, *, adapt: bool) -> Course:
         method = self.method
-        target = 1.0 - (1.0 - method.target_accept) / 2**self.turn
-        return Course(draws, adapt, method.trajectory, method.length, most_steps=method.most_steps, target=target)
+        return Course(draws, adapt, method.trajectory, method.length, most_steps=method.most_steps)
 
     def _groups(self, sites: np.ndarray, part: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield the number of each group, its sites, and the same as :func:`groups` arranges them.

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import binn_prob
 from binn_prob import cli, data
 from binn_prob.devices import useful_devices
 from binn_prob.inference import Fit, FitError, MCDropout
+from binn_prob.models import BINN
 from binn_prob.results import storage
 from binn_prob.settings import Settings
 
@@ -286,15 +288,22 @@ def test_compare_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
     xr.testing.assert_identical(first["posterior"].to_dataset(), second["posterior"].to_dataset())
 
 
+@cache
+def _fitted() -> Fit:
+    sites = data.load("synthetic", sites=4, seed=0)
+    return MCDropout(draws=4, steps=100).fit(jax.random.key(0), BINN(), sites, progress=False)
+
+
 def _fake(monkeypatch: pytest.MonkeyPatch, **converged: bool) -> None:
-    """Let methods be fitted at once, to posteriors that have converged or not."""
+    """Let methods be fitted at once, to posteriors that have converged or not, and no figures be drawn."""
 
     def fit(model: Any, dataset: xr.Dataset, method: Any, **options: Any) -> Fit:
         loss = np.linspace(0.0 if converged[method.name] else 9.0, 0.0, 600)
-        made = MCDropout(draws=4, steps=100).fit(jax.random.key(0), model, dataset, progress=False)
-        return replace(made, sample_stats={"loss": loss + np.random.default_rng(0).normal(size=600)}, attributes={})
+        losses = {"loss": loss + np.random.default_rng(0).normal(size=600)}
+        return replace(_fitted(), method=method, dataset=dataset, encoding=model.encode(dataset), sample_stats=losses)
 
     monkeypatch.setattr("binn_prob.workflow.fit", fit)
+    monkeypatch.setattr("binn_prob.results.compare.Comparison.save", lambda *arguments, **options: None)
 
 
 @pytest.mark.parametrize(

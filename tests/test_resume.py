@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import pytest
 import xarray as xr
 
 import binn_prob as bp
 from binn_prob import cli
+from binn_prob.clm5.parameters import DEFAULTS
 from binn_prob.files import locked
+from binn_prob.models import profiles
 from binn_prob.results import storage
 
 SETTINGS = """
@@ -27,10 +30,10 @@ model: {name: site}
 methods:
   vi: {draws: 8, steps: 1100, patience: null}
   nuts: {chains: 2, warmup: 20, draws: 20, max_tree_depth: 3, start_steps: 100}
-  site_nuts: {chains: 2, warmup: 20, draws: 20, thinning: 1, rounds: 1}
+  site_nuts: {chains: 2, warmup: 20, draws: 20, thinning: 1, rounds: 2, growth: 2}
 """
-KILLED_AT = {"vi": "training.npz", "nuts": "draws_14.npz", "site_nuts": "round_0/warm_up_0.npz"}
-"""Method → the file that it has just saved when it is killed: NUTS among its draws, SiteNUTS before them."""
+KILLED_AT = {"vi": "training.npz", "nuts": "draws_14.npz", "site_nuts": "round_0/draws_0.npz"}
+"""Method → the file that it has just saved when it is killed: NUTS among its draws, SiteNUTS between two rounds."""
 
 QUICK = ["fit", "--sites", "4", "--method", "mc_dropout", "--config", "quick.yaml", "--out", "out", "--quiet"]
 QUICK_SETTINGS = """
@@ -46,8 +49,28 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     Path("quick.yaml").write_text(QUICK_SETTINGS)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _soil_that_costs_nothing() -> Iterator[None]:
+    """Put soils in the place of CLM5 that compile at once: what they give does not matter here."""
+    with pytest.MonkeyPatch.context() as patched:
+        _replace_the_soil(patched)
+        yield
+
+
+def _replace_the_soil(patched: pytest.MonkeyPatch) -> None:
+    def solve(parameters: Any, soil: Any) -> Any:
+        return jnp.ones((len(parameters), 7, 20)) * 300.0 * (parameters / DEFAULTS).mean(axis=1)[:, None, None]
+
+    def processes_of(parameters: Any, pools: Any, soil: Any) -> Any:
+        return (parameters / DEFAULTS)[:, :6]
+
+    patched.setattr(profiles, "solve", solve)
+    patched.setattr(profiles, "processes_of", processes_of)
+
+
 def _start(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "binn_prob.cli", *arguments]
+    """Start the command line with such a soil: see the end of this file."""
+    command = [sys.executable, __file__, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -244,3 +267,8 @@ def test_a_full_disk_is_one_line_and_can_be_resumed(
         refused(QUICK, "no room to write", "posterior_mc_dropout.nc", "free space")
     assert Path("out/checkpoints/mc_dropout/training.npz").exists()
     assert cli.main(["fit", "--out", "out", "--resume", "--allow-unconverged"]) == 0
+
+
+if __name__ == "__main__":
+    _replace_the_soil(pytest.MonkeyPatch())
+    sys.exit(cli.main())

@@ -45,8 +45,14 @@ class Mortal(Checkpoint):
         super().save(name, tree)
 
 
+KILLED_FROM_THE_SHELL = {"nuts", "site_nuts"}
+"""Also in tests/test_resume.py, in less time."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in KILLED_FROM_THE_SHELL else ()) for name in CASES]
+)
 def test_a_killed_fit_goes_on_to_the_same_draws(name, split, tmp_path):
     method, model, Mortal.life = CASES[name]
     key, sites = jax.random.key(1), split[0].isel(site=slice(4))
