@@ -46,9 +46,6 @@ class Profiles:
     soc: Array | None
     """(site, observation) observed carbon, 1 in the padding; None when it is to be predicted [g C m-3]"""
     covariates: Covariates | None = None
-    weights: Array | None = None
-    """(site, observation) what the likelihood makes of each observation before any fit, see
-    :mod:`binn_prob.models.likelihoods`; None where all count alike"""
 
     @classmethod
     def from_dataset(cls, dataset: xr.Dataset, column: Column, covariates: Covariates | None = None) -> Profiles:
@@ -73,17 +70,6 @@ class Profiles:
             soc=jnp.asarray(np.nan_to_num(soc, nan=1.0)),
             covariates=covariates,
         )
-
-    @property
-    def sites(self) -> int:
-        """Number of sites."""
-        return int(self.depth.shape[0])
-
-    def take(self, sites: Array) -> Profiles:
-        """Return some of the sites, by their positions (site,), which may be traced."""
-        rest = jax.tree.map(lambda leaf: jnp.take(leaf, sites, axis=0), {**vars(self), "soil": None})
-        soil = jax.tree.map(lambda leaf: jnp.take(leaf, sites, axis=-1), self.soil)  # the site is its last axis
-        return Profiles(**{**rest, "soil": soil})
 
     def without_observations(self) -> Profiles:
         """Return the same sites with their carbon to be predicted."""

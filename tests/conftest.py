@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import pytest
 from hypothesis import settings
 
@@ -26,18 +24,6 @@ if importlib.util.find_spec("binn_prob") is None or importlib.util.find_spec("bi
 # Compilation makes the first example slow, and the same examples on every machine make a failure repeatable.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
-
-
-_MAPS = Path("/proc/self/maps")
-_MOST_MAPS = 20_000
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _forget_compiled_programs() -> Iterator[None]:
-    """Drop the compiled programs of a process that has gathered many: Linux gives it 65,530 pieces of memory."""
-    yield
-    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MOST_MAPS:
-        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

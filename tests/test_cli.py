@@ -8,12 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,9 +18,7 @@ import xarray as xr
 
 import binn_prob
 from binn_prob import cli, data
-from binn_prob.devices import useful_devices
-from binn_prob.inference import Fit, FitError, MCDropout
-from binn_prob.models import BINN
+from binn_prob.inference import FitError
 from binn_prob.results import storage
 from binn_prob.settings import Settings
 
@@ -45,7 +40,7 @@ WRONG_ARGUMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "unknown option": ("compare --sed 1", ("--sed", "--seed")),
     "unknown method": ("compare --method hmc", ("unknown method 'hmc'", "mc_dropout, vi, nuts")),
     "unknown method among others": ("compare --method vi,hmc", ("unknown method 'hmc'",)),
-    "unknown model": ("compare --model forest", ("unknown model 'forest'", "binn,", "site")),
+    "unknown model": ("compare --model forest", ("unknown model 'forest'", "binn, site")),
     "unknown dataset": ("compare --data ohio", ("'ohio'", "'synthetic' or 'new-york'")),
     "unknown split": ("compare --split country", ("'country'", "'location'")),
     "unknown device": ("compare --device abacus", ("'abacus'", "'gpu'")),
@@ -54,10 +49,6 @@ WRONG_ARGUMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no site": ("compare --sites 0", ("data.sites = 0",)),
     "no such site": ("compare --sites 3,99", ("no site 99",)),
     "fraction above 1": ("compare --test-fraction 2", ("split.test_fraction = 2",)),
-    "unknown method of a fit": ("fit --method hmc", ("unknown method 'hmc'",)),
-    "second stage without a first": ("fit --method upscaling", ("without a first stage", "--first-stage")),
-    "no such first stage": ("fit --first-stage nowhere", ("no file nowhere/settings.yaml",)),
-    "fit with a reference": ("fit --reference nuts", ("--reference",)),
     "negative seed": ("compare --seed -1", ("seed = -1",)),
     "reference that is not run": ("compare --method vi --reference nuts", ("reference 'nuts'", "vi")),
     "name that leaves the folder": ("compare --name ../up", ("name '../up'",)),
@@ -190,18 +181,6 @@ def test_a_missing_device_has_a_cure() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_cpu_is_as_many_devices_as_its_methods_can_use() -> None:
-    methods, cores = binn_prob.inference.METHODS, len(os.sched_getaffinity(0))
-    assert useful_devices([methods["vi"](), methods["mc_dropout"]()]) == 1
-    assert useful_devices([methods["vi"](), methods["nuts"](chains=3)]) == 3
-    assert useful_devices([methods["site_nuts"](chains=7)]) == cores
-    program = (
-        "from binn_prob.devices import use_device; use_device('cpu', None, 3);"
-        "import jax; print(jax.local_device_count())"
-    )
-    assert _program("-c", program).stdout.split() == ["3"]
-
-
 def test_precision_and_device_are_chosen_before_jax_starts() -> None:
     program = (
         "from binn_prob.workflow import use_device; use_device('cpu', 'float32');"
@@ -210,7 +189,7 @@ def test_precision_and_device_are_chosen_before_jax_starts() -> None:
     assert _program("-c", program).stdout.split() == ["float32", "cpu"]
 
 
-@pytest.mark.parametrize("arguments", ["--help", "compare --help", "fit --help", "data --help", "data fetch --help"])
+@pytest.mark.parametrize("arguments", ["--help", "compare --help", "data --help", "data fetch --help"])
 def test_help(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(arguments.split()) == 0
     assert capsys.readouterr().out.startswith("Usage: binn-prob")
@@ -238,21 +217,19 @@ def test_an_interrupted_run_keeps_what_is_finished(
 
     monkeypatch.setattr("binn_prob.workflow.fit", fit)
     assert cli.main(["compare", "--sites", "4", "--method", "mc_dropout,vi", "--out", "out"]) == 130
-    kept = {"checkpoints", "posterior_mc_dropout.nc", "run.json", "settings.yaml"}
-    assert {file.name for file in Path("out").iterdir()} == kept
+    assert {file.name for file in Path("out").iterdir()} == {"posterior_mc_dropout.nc", "run.json", "settings.yaml"}
     assert json.loads(Path("out/run.json").read_text())["status"] == "interrupted"
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["compare", "fit"])
 def test_a_method_that_fails_is_named_and_costs_no_other(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fit(*arguments: Any, **options: Any) -> _Fitted:
         raise FitError("the numbers\nstopped being finite")
 
     monkeypatch.setattr("binn_prob.workflow.fit", fit)
-    assert cli.main([command, "--sites", "4", "--method", "mc_dropout,vi", "--out", "out"]) == 1
+    assert cli.main(["compare", "--sites", "4", "--method", "mc_dropout,vi", "--out", "out"]) == 1
     record = json.loads(Path("out/run.json").read_text())
     assert record["status"] == "failed"
     assert record["failures"] == dict.fromkeys(("mc_dropout", "vi"), "the numbers stopped being finite")
@@ -262,11 +239,8 @@ def test_a_method_that_fails_is_named_and_costs_no_other(
 @pytest.mark.slow
 def test_compare_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
     Path("small.yaml").write_text(SMALL)
-    assert cli.main(["compare", "--config", "small.yaml", "--seed", "1"]) == 3  # so short a run does not converge
+    assert cli.main(["compare", "--config", "small.yaml", "--seed", "1"]) == 0
     answer = capsys.readouterr()
-    assert "error: nuts: not converged: R-hat up to" in answer.err
-    assert "--allow-unconverged" in answer.err
-    assert "error: vi" not in answer.err
     (folder,) = Path("runs").iterdir()
     assert folder.name.endswith("-small")
     assert answer.out.splitlines()[-1] == str(folder)
@@ -281,75 +255,11 @@ def test_compare_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
         "--reference",
         "mc_dropout",
     ]
-    assert cli.main([*again, "--out", "again", "--quiet", "--allow-unconverged"]) == 0
+    assert cli.main([*again, "--out", "again", "--quiet"]) == 0
     answer = capsys.readouterr()
     assert answer.err == ""
     first, second = (storage.load(where / "posterior_mc_dropout.nc") for where in (folder, Path("again")))
     xr.testing.assert_identical(first["posterior"].to_dataset(), second["posterior"].to_dataset())
-
-
-@cache
-def _fitted() -> Fit:
-    sites = data.load("synthetic", sites=4, seed=0)
-    return MCDropout(draws=4, steps=100).fit(jax.random.key(0), BINN(), sites, progress=False)
-
-
-def _fake(monkeypatch: pytest.MonkeyPatch, **converged: bool) -> None:
-    """Let methods be fitted at once, to posteriors that have converged or not, and no figures be drawn."""
-
-    def fit(model: Any, dataset: xr.Dataset, method: Any, **options: Any) -> Fit:
-        loss = np.linspace(0.0 if converged[method.name] else 9.0, 0.0, 600)
-        losses = {"loss": loss + np.random.default_rng(0).normal(size=600)}
-        return replace(_fitted(), method=method, dataset=dataset, encoding=model.encode(dataset), sample_stats=losses)
-
-    monkeypatch.setattr("binn_prob.workflow.fit", fit)
-    monkeypatch.setattr("binn_prob.results.compare.Comparison.save", lambda *arguments, **options: None)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status"),
-    [
-        ("compare --reference vi", 0),
-        ("compare --reference mc_dropout", 3),
-        ("compare", 0),  # no reference and no Markov chain: nothing to be trusted
-        ("fit", 3),
-        ("fit --allow-unconverged", 0),
-        ("fit --method vi", 0),
-    ],
-)
-def test_a_method_to_be_trusted_must_have_converged(
-    arguments: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _fake(monkeypatch, vi=True, mc_dropout=False)
-    methods = [] if "--method" in arguments else ["--method", "mc_dropout,vi"]
-    assert cli.main([*arguments.split(), *methods, "--sites", "5", "--out", "out"]) == status
-    assert ("error: mc_dropout: not converged: a loss that still falls" in capsys.readouterr().err) == (status == 3)
-    assert Path("out/posterior_vi.nc").exists()
-    verdicts = json.loads(Path("out/run.json").read_text())["verdicts"]
-    assert verdicts["vi"] == {"converged": True, "reasons": []}
-
-
-@pytest.mark.slow
-def test_fit_leaves_a_posterior_of_all_sites(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("tiny.yaml").write_text("methods: {site_nuts: {chains: 2, warmup: 20, draws: 20, thinning: 1, rounds: 1}}")
-    arguments = ["fit", "--sites", "0,3", "--model", "site", "--method", "site_nuts", "--config", "tiny.yaml"]
-    assert cli.main([*arguments, "--out", "run"]) == 3
-    verdict, folder = capsys.readouterr().out.splitlines()
-    assert verdict.startswith("site_nuts: not converged: 2 of 2 sites: R-hat up to")
-    assert folder == "run"
-    assert {file.name for file in Path("run").iterdir()} == {"posterior_site_nuts.nc", "run.json", "settings.yaml"}
-    tree = storage.load("run/posterior_site_nuts.nc")
-    assert tree["posterior/parameters"].shape == (2, 20, 2, 21)
-    assert "held_out" not in tree.children
-    settings = Settings.from_yaml("run/settings.yaml")
-    assert (settings.name, list(settings.methods or {}), settings.split.test_fraction) == ("fit", ["site_nuts"], 0.0)
-
-
-def test_a_fit_holds_sites_out_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    _fake(monkeypatch, vi=True)
-    assert cli.main(["fit", "--sites", "5", "--method", "vi", "--test-fraction", "0.4", "--out", "out"]) == 0
-    tree = storage.load("out/posterior_vi.nc")
-    assert (tree["posterior"].sizes["site"], tree["held_out/posterior"].sizes["site"]) == (3, 2)
 
 
 def _check_folder(folder: Path) -> None:
