@@ -8,11 +8,31 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from binn_prob.cli_data import data_app
+from binn_prob.cli_options import (
+    Allow,
+    Config,
+    Data,
+    Device,
+    FirstStage,
+    Model,
+    Out,
+    Precision,
+    Resume,
+    Seed,
+    Sites,
+    Split,
+    number_or_ids,
+)
 from binn_prob.errors import InputError
+
+if TYPE_CHECKING:
+    from binn_prob.settings import Settings
+    from binn_prob.workflow import Run
 
 __all__ = ["app", "main"]
 
@@ -23,16 +43,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(help="The data: download them, look at them.", rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 
 _INTERRUPTED = 130  # as shells report Ctrl-C
 
-Sites = Annotated[
-    str | None,
-    typer.Option(help="Number of sites, or their ids with commas. [default: 64 synthetic ones, all of New York]"),
-]
-Folder = Annotated[Path | None, typer.Option(help="Folder of the published files. [default: the cache of downloads]")]
+_UNCONVERGED = 3
+
+_STATUS = "Exit status: 0 done; 1 a method could not fit; 2 wrong input; 3 {} has not converged; 130 interrupted."
 
 
 def _print_version(wanted: bool) -> None:
@@ -52,96 +69,140 @@ def _binn_prob(
     pass
 
 
-@app.command()
+@app.command(epilog=_STATUS.format("the reference (without one: a method with Markov chains)"))
 def compare(
-    data: Annotated[str | None, typer.Option(help="synthetic or new-york. [default: synthetic]")] = None,
+    data: Data = None,
     sites: Sites = None,
-    model: Annotated[str | None, typer.Option(help="binn or site. [default: binn]")] = None,
+    model: Model = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="Can be repeated, or a list with commas. [default: all that serve the model]"),
+        typer.Option(help="Can be repeated, or a list with commas. [default: three for binn, two for site]"),
     ] = None,
     reference: Annotated[str | None, typer.Option(help="Method that the others are compared with.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Determines every random number. [default: 0]")] = None,
-    split: Annotated[str | None, typer.Option(help="location, random or block. [default: location]")] = None,
+    seed: Seed = None,
+    split: Split = None,
     test_fraction: Annotated[float | None, typer.Option(help="Share of the sites held out. [default: 0.2]")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or gpu. [default: auto]")] = None,
-    precision: Annotated[str | None, typer.Option(help="float64 or float32. [default: float64]")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results. [default: runs/<time>-<name>]")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file of settings; the other options override it.")] = None,
+    first_stage: FirstStage = None,
+    device: Device = None,
+    precision: Precision = None,
+    out: Out = None,
+    config: Config = None,
     name: Annotated[str | None, typer.Option(help="Ends the name of the run folder. [default: comparison]")] = None,
+    resume: Resume = False,
+    allow_unconverged: Allow = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the table.")] = False,
 ) -> None:
     """Fit the same model to the same sites by several methods, and compare their posteriors.
 
     Leaves a table, a posterior for each method, figures and a report in the run folder.
     """
-    from binn_prob.settings import Settings
-    from binn_prob.workflow import run
-
-    settings = Settings.from_yaml(
-        config,
-        name=name,
-        seed=seed,
-        device=device,
-        precision=precision,
-        data={"name": data, "sites": _number_or_ids(sites)},
-        split={"by": split, "test_fraction": test_fraction},
-        model={"name": model},
-        methods=None if method is None else [word.strip() for one in method for word in one.split(",")],
-        reference=reference,
-    )
-    done = run(settings, out, progress=not quiet, say=_ignore if quiet else _say)
+    given = _given(data, sites, model, method, seed, split, test_fraction, device, precision, name, first_stage)
+    settings = _settings(given | {"reference": reference}, config, out, resume)
+    done = _run(settings, out, resume, quiet, compared=True)
     if done.comparison is not None:
         typer.echo(done.comparison.table_text())
-        for word, doubts in done.comparison.doubts().items():
-            _say(f"not converged: {word} has {doubts}; run it longer before relying on small differences")
+    _end(done, allow_unconverged)
+
+
+@app.command(epilog=_STATUS.format("a method"))
+def fit(
+    data: Data = None,
+    sites: Sites = None,
+    model: Model = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Can be repeated, or a list with commas. [default: nuts; upscaling]")
+    ] = None,
+    seed: Seed = None,
+    split: Split = None,
+    test_fraction: Annotated[float | None, typer.Option(help="Share of the sites held out. [default: 0]")] = None,
+    first_stage: FirstStage = None,
+    device: Device = None,
+    precision: Precision = None,
+    out: Out = None,
+    config: Config = None,
+    name: Annotated[str | None, typer.Option(help="Ends the name of the run folder. [default: fit]")] = None,
+    resume: Resume = False,
+    allow_unconverged: Allow = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the verdicts.")] = False,
+) -> None:
+    """Fit a model to sites by one method, or several, without comparing them.
+
+    Leaves a posterior for each method in the run folder.  With --first-stage a network learns from the posteriors of
+    the independent sites of another run, and so predicts the sites held out: the second stage of PRODA.
+    """
+    given = _given(data, sites, model, method, seed, split, test_fraction, device, precision, name, first_stage)
+    usual = "nuts" if first_stage is None else "upscaling"
+    defaults = {"name": "fit", "methods": {usual: {}}, "split": {"test_fraction": 0.0}}
+    done = _run(_settings(given, config, out, resume, defaults), out, resume, quiet, compared=False)
+    for word, verdict in done.verdicts.items():
+        typer.echo(f"{word}: {verdict}")
+    _end(done, allow_unconverged)
+
+
+def _given(
+    data: str | None,
+    sites: str | None,
+    model: str | None,
+    method: list[str] | None,
+    seed: int | None,
+    split: str | None,
+    test_fraction: float | None,
+    device: str | None,
+    precision: str | None,
+    name: str | None,
+    first_stage: Path | None,
+) -> dict[str, Any]:
+    """Return the options of the command line as settings."""
+    return {
+        "name": name,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "data": {"name": data, "sites": number_or_ids(sites)},
+        "split": {"by": split, "test_fraction": test_fraction},
+        "model": {"name": model},
+        "first_stage": None if first_stage is None else str(first_stage),
+        "methods": None if method is None else [word.strip() for one in method for word in one.split(",")],
+    }
+
+
+def _settings(
+    given: dict[str, Any], config: Path | None, out: Path | None, resume: bool, defaults: dict[str, Any] | None = None
+) -> Settings:
+    """Return the settings asked for; a run that is resumed has those of its folder, unless a file is named.
+
+    The data are by default those of the first stage.
+    """
+    from binn_prob.options import read_yaml
+    from binn_prob.settings import Settings
+
+    if resume and config is None and out is not None and (out / "settings.yaml").is_file():
+        config = out / "settings.yaml"
+    if given["first_stage"] is not None:
+        first = read_yaml(Path(given["first_stage"]) / "settings.yaml")
+        defaults = (defaults or {}) | {"data": first.get("data", {})}
+    return Settings.from_yaml(config, defaults=defaults, **given)
+
+
+def _run(settings: Settings, out: Path | None, resume: bool, quiet: bool, *, compared: bool) -> Run:
+    """Run what the settings ask for, and tell how it goes unless asked to be quiet."""
+    from binn_prob.workflow import run
+
+    return run(settings, out, compared=compared, resume=resume, progress=not quiet, say=_ignore if quiet else _say)
+
+
+def _end(done: Run, allow_unconverged: bool) -> None:
+    """Say where the results are and what is wrong with them, and exit accordingly."""
     typer.echo(done.folder)
     for word, why in done.failures.items():
         _say(f"error: {word} could not fit: {why}")
+    unconverged = {} if allow_unconverged else done.unconverged()
+    for word, verdict in unconverged.items():
+        _say(f"error: {word}: {verdict}; run it longer, or accept it as it is with --allow-unconverged")
     if done.failures:
         raise typer.Exit(1)
-
-
-@data_app.command()
-def fetch(
-    name: Annotated[str, typer.Argument(help="new-york")],
-    folder: Folder = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
-) -> None:
-    """Download published files, each checked against its SHA-256."""
-    if name != "new-york":
-        raise InputError(
-            f"dataset {name!r}", "new-york, the one that is downloaded", "write  binn-prob data fetch new-york"
-        )
-    from binn_prob.data import new_york
-
-    typer.echo(new_york.fetch(folder, progressbar=not quiet))
-
-
-@data_app.command()
-def describe(
-    name: Annotated[str, typer.Argument(help="synthetic or new-york")],
-    sites: Sites = None,
-    seed: Annotated[int, typer.Option(help="Of the synthetic sites, or of the choice of sites.")] = 0,
-    folder: Folder = None,
-) -> None:
-    """Print how many sites and observations there are, what they hold, and what was left out and why."""
-    import binn_prob.data
-
-    table = binn_prob.data.describe(binn_prob.data.load(name, sites=_number_or_ids(sites), seed=seed, folder=folder))  # type: ignore[arg-type]
-    typer.echo(table.to_string(float_format="{:.6g}".format))
-
-
-def _number_or_ids(sites: str | None) -> int | list[int] | None:
-    """Read ``64`` as a number of sites and ``19830,20276`` as their ids."""
-    if sites is None:
-        return None
-    try:
-        return [int(site) for site in sites.split(",")] if "," in sites else int(sites)
-    except ValueError:
-        expected = "an integer, or integers with commas"
-        raise InputError(f"--sites {sites}", expected, "give the number of sites or their ids") from None
+    if unconverged:
+        raise typer.Exit(_UNCONVERGED)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -155,12 +216,13 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 done, 1 a method could not fit, 2 wrong input, 130 interrupted.
+        The exit status: 0 done, 1 a method could not fit, 2 wrong input, 3 a method that was to be trusted has not
+        converged, 130 interrupted.
     """
     try:
         status: int = app(arguments, prog_name="binn-prob", standalone_mode=False) or 0
         if status == _INTERRUPTED:
-            _say("interrupted; what was finished is kept")
+            _say("interrupted; what was finished is kept, and --resume goes on from there")
         return status
     except InputError as error:
         _say(f"error: {error}")

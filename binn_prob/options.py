@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from binn_prob.errors import InputError
 
-__all__ = ["build", "one_line", "written_out"]
+__all__ = ["build", "one_line", "read_yaml", "written_out"]
 
 
 def build(kind: str, table: Mapping[str, type], word: str, options: Mapping[str, Any]) -> Any:
@@ -26,32 +27,69 @@ def build(kind: str, table: Mapping[str, type], word: str, options: Mapping[str,
     word : str
         Key of the table.
     options : mapping
-        Fields of the dataclass.
+        Fields of the dataclass.  Where a field is itself one of several dataclasses, its value is a mapping of their
+        fields with the word as ``name``, or the word alone; without a word, the fields are those of the default.
 
     Raises
     ------
     InputError
         If the word or an option is unknown, or an option has the wrong type or value.
     """
-    if word not in table:
-        raise InputError(f"unknown {kind} {word!r}", f"one of {', '.join(table)}", _advice(word, table))
-    _refuse_unknown(table[word], options, f"{kind} {word!r}")
+    if not isinstance(word, str) or word not in table:
+        raise InputError(f"unknown {kind} {word!r}", f"one of {', '.join(table)}", _advice(str(word), table))
+    made = table[word]
+    known = {field.name: field for field in dataclasses.fields(made) if field.init}
+    for name in options:
+        if name not in known:
+            got = f"unknown option {name!r} of {kind} {word!r}"
+            raise InputError(got, f"one of {', '.join(known)}" if known else "no option", _advice(name, known))
+    inner = {name: _inner(made, known[name], value) for name, value in options.items()}
     try:
-        return TypeAdapter(table[word]).validate_python(dict(options))
+        return TypeAdapter(made).validate_python(inner)
     except ValidationError as error:
         raise one_line(error, f"option of {kind} {word!r}") from None
 
 
-def _refuse_unknown(made: type, options: Mapping[str, Any], owner: str) -> None:
-    """Refuse options that are no fields of a dataclass, or of a dataclass among its fields."""
-    known = {field.name: field for field in dataclasses.fields(made) if field.init}
-    for name, value in options.items():
-        if name not in known:
-            got = f"unknown option {name!r} of {owner}"
-            raise InputError(got, f"one of {', '.join(known)}" if known else "no option", _advice(name, known))
-        inner: Any = known[name].default_factory
-        if isinstance(inner, type) and dataclasses.is_dataclass(inner) and isinstance(value, Mapping):
-            _refuse_unknown(inner, value, f"{name} of {owner}")
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file of keys and values.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not YAML, or is not a mapping.
+    """
+    import yaml
+
+    cure = "give a file like the settings.yaml of a run folder"
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no file {path}", "a YAML file of settings", "correct the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"an unreadable file {path} ({error})", "a YAML file of settings", cure) from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}, which is not YAML ({' '.join(str(error).split())})", "YAML", cure) from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"{path} without keys", "a mapping of settings", cure)
+    return content
+
+
+def _inner(made: Any, field: dataclasses.Field[Any], value: Any) -> Any:
+    """Return the value of a field, made from its options if the field is a dataclass or one of several."""
+    hint: Any = get_type_hints(made)[field.name]
+    choices: list[Any] = list(filter(dataclasses.is_dataclass, get_args(hint) or (hint,)))
+    table = {one.name: one for one in choices}
+    if not table or isinstance(value, tuple(table.values())):
+        return value
+    options = {"name": value} if isinstance(value, str) else value
+    if not isinstance(options, Mapping):
+        got, expected = f"{field.name} {value!r}", f"one of {', '.join(table)}, or keys with values"
+        raise InputError(got, expected, f"correct {field.name}")
+    default: Any = field.default_factory
+    rest = {name: one for name, one in options.items() if name != "name"}
+    return build(field.name, table, options.get("name", default.name), rest)
 
 
 def written_out(instance: Any) -> dict[str, Any]:

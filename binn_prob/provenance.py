@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-__all__ = ["git_commit", "versions"]
+__all__ = ["differences", "git_commit", "versions"]
+
+_NAMED = 5
+"""How many differences are named."""
 
 _DISTRIBUTIONS = ("binn-prob", "jax", "jaxlib", "numpyro", "flax", "optax", "numpy", "xarray", "pandas", "arviz-stats")
 
@@ -43,3 +48,20 @@ def git_commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return f"{commit}-dirty" if edited else commit
+
+
+def differences(before: Any, now: Any) -> str:
+    """Say in which keys two nested mappings differ, such as ``seed was 0 and is now 1``; empty if in none."""
+    first, second = dict(_flat(before)), dict(_flat(now))
+    differing = [key for key in first | second if first.get(key) != second.get(key)]
+    named = [f"{key} was {first.get(key)!r} and is now {second.get(key)!r}" for key in differing[:_NAMED]]
+    return ", ".join(named) + (f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else "")
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Return what a nested mapping holds, by dotted names."""
+    if isinstance(value, dict) and value:
+        for key, one in value.items():
+            yield from _flat(one, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value

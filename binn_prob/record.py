@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING, Any, Self
 from binn_prob.provenance import git_commit, versions
 
 if TYPE_CHECKING:
+    from binn_prob.results.convergence import Verdict
     from binn_prob.settings import Settings
 
 __all__ = ["Record"]
+
+_TOTAL = "total"
 
 
 class Record:
@@ -31,18 +35,24 @@ class Record:
         The settings with all defaults written out.
     data_fingerprint : str
         See :func:`binn_prob.data.fingerprint`.
+
+    A run that is resumed keeps the start and the times of the steps that it need not repeat; its total is the time that
+    all processes have spent, as far as they could save it.
     """
 
     def __init__(self, path: Path, settings: Settings, data_fingerprint: str) -> None:
         import jax
 
         self.path = path
+        earlier = _read(path)
         self.failures: dict[str, str] = {}
         self._start = time.perf_counter()
+        self._before = sum(seconds for step, seconds in earlier.get("wall_seconds", {}).items() if step != _TOTAL)
         self.content: dict[str, Any] = {
             "name": settings.name,
             "status": "running",
-            "started": _now(),
+            "started": earlier.get("started", _now()),
+            "resumed": [*earlier.get("resumed", []), _now()] if earlier else [],
             "finished": None,
             "settings": settings.model_dump(mode="json"),
             "seed": settings.seed,
@@ -52,7 +62,8 @@ class Record:
             "versions": versions(),
             "git_commit": git_commit(),
             "platform": platform.platform(),
-            "wall_seconds": {},
+            "wall_seconds": earlier.get("wall_seconds", {}),
+            "verdicts": {},
             "failures": self.failures,
         }
 
@@ -64,6 +75,11 @@ class Record:
     def fail(self, step: str, error: Exception) -> None:
         """Record why a step failed, when the run goes on without it."""
         self.failures[step] = " ".join(str(error).split())
+        self._write()
+
+    def judge(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Record which methods have converged, and why not."""
+        self.content["verdicts"] = {word: asdict(verdict) for word, verdict in verdicts.items()}
         self._write()
 
     def __enter__(self) -> Self:
@@ -80,15 +96,16 @@ class Record:
         else:
             self.content["status"] = "failed" if error or self.failures else "complete"
         self.content["finished"] = _now()
-        self.content["wall_seconds"]["total"] = round(time.perf_counter() - self._start, 3)
+        self.content["wall_seconds"][_TOTAL] = round(time.perf_counter() - self._start + self._before, 3)
         self._write()
 
     @contextmanager
-    def timing(self, step: str) -> Iterator[None]:
-        """Record how long a step takes [s]."""
+    def timing(self, step: str, before: float = 0.0) -> Iterator[None]:
+        """Record how long a step takes, with the time that killed processes had spent on it ``before`` [s]."""
         start = time.perf_counter()
+        self._before += before
         yield
-        self.content["wall_seconds"][step] = round(time.perf_counter() - start, 3)
+        self.content["wall_seconds"][step] = round(time.perf_counter() - start + before, 3)
         self._write()
 
     def _write(self) -> None:
@@ -96,6 +113,15 @@ class Record:
 
         with replacing(self.path) as temporary:
             temporary.write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the record of the same run by an earlier process; empty if there is none that can be read."""
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return held if isinstance(held, dict) else {}
 
 
 def _now() -> str:

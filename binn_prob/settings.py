@@ -10,22 +10,31 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from binn_prob.data.sources import Name
 from binn_prob.data.splits import Rule
+from binn_prob.devices import Device
 from binn_prob.errors import InputError
-from binn_prob.options import build, one_line, written_out
+from binn_prob.options import build, one_line, read_yaml, written_out
 from binn_prob.precision import Precision, chosen_precision
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["DataSettings", "ModelSettings", "Settings", "SplitSettings", "read_yaml"]
+__all__ = ["UPSCALING", "DataSettings", "ModelSettings", "Settings", "SplitSettings"]
 
-Device = Literal["auto", "cpu", "gpu"]
+_COMPARED = {True: ("mc_dropout", "vi", "nuts"), False: ("vi", "site_nuts")}
+"""The methods of a comparison by default: for models with a network, and for those of independent sites."""
+
+_REFERENCES = ("site_nuts", "nuts")
+"""The method that the others are compared with, by default the first of these that there is."""
+
+UPSCALING = "upscaling"
+"""Word of the method that learns from a first stage: :class:`binn_prob.inference.Upscaling`."""
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Options = dict[str, Any]
 
@@ -60,7 +69,8 @@ class SplitSettings(_Section):
     """Which sites are held out."""
 
     by: Rule = "location"
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """0: none is held out"""
     block_size: Annotated[float, Field(gt=0)] = 1.0
     """edge of a spatial block [degrees]"""
     seed: Seed = 0
@@ -95,9 +105,11 @@ class Settings(_Section):
     split: SplitSettings = SplitSettings()
     model: ModelSettings = ModelSettings()
     methods: Annotated[dict[str, Options], Field(min_length=1)] | None = None
-    """method → its options, fields of a class in ``binn_prob.inference.METHODS``; default: all that serve the model"""
+    """method → its options, see ``binn_prob.inference.METHODS``; default: ``_COMPARED``, also ``upscaling``"""
     reference: str | None = None
     """method that the others are compared with; default: ``nuts`` where it runs"""
+    first_stage: str | None = None
+    """folder of a run of independent sites, from whose posterior ``upscaling`` learns: see :func:`binn_prob.upscale`"""
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -117,29 +129,35 @@ class Settings(_Section):
         return values
 
     @model_validator(mode="after")
-    def _reference_is_run(self) -> Self:
+    def _what_is_named_is_there(self) -> Self:
         if self.methods is not None and self.reference not in (None, *self.methods):
             got, expected = f"reference {self.reference!r}", f"one of the methods that run, {', '.join(self.methods)}"
             raise InputError(got, expected, "name one of them, or leave reference out")
+        if UPSCALING in (self.methods or {}) and self.first_stage is None:
+            expected = "the folder of a run of independent sites, such as that of 'fit --model site'"
+            raise InputError(f"method {UPSCALING!r} without a first stage", expected, "name it as --first-stage")
         return self
 
     @field_validator("name")
     @classmethod
     def _name_fits_a_folder(cls, name: str) -> str:
         if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is None:
-            raise InputError(
-                f"name {name!r}", "letters, digits, '.', '_' and '-'", "choose such a name for the run folder"
-            )
+            cure = "choose such a name for the run folder"
+            raise InputError(f"name {name!r}", "letters, digits, '.', '_' and '-'", cure)
         return name
 
     @classmethod
-    def from_yaml(cls, path: str | Path | None = None, **overrides: Any) -> Settings:
+    def from_yaml(
+        cls, path: str | Path | None = None, *, defaults: Mapping[str, Any] | None = None, **overrides: Any
+    ) -> Settings:
         """Read settings from a YAML file.
 
         Parameters
         ----------
         path : path, optional
             Default: no file, all settings have their defaults.
+        defaults : mapping, optional
+            Defaults that differ from those of this class, a section key by key.
         **overrides
             Take the place of what the file says: a section is merged key by key, ``None`` leaves the file's value,
             and a list of ``methods`` keeps the options that the file gives them.
@@ -149,7 +167,10 @@ class Settings(_Section):
         InputError
             If the file is missing, is not YAML, or holds an unknown key or a wrong value.
         """
-        values = {} if path is None else read_yaml(path)
+        values = dict(defaults or {})
+        for key, one in (read_yaml(path) if path is not None else {}).items():
+            section = key != "methods" and isinstance(one, dict) and isinstance(values.get(key), dict)
+            values[key] = values[key] | one if section else one  # methods are a choice: a file adds none to the default
         given = {key: one for key, one in overrides.items() if one is not None}
         return cls(**values | {key: _override(values.get(key, {}), one) for key, one in given.items()})
 
@@ -167,11 +188,11 @@ class Settings(_Section):
         """Return the settings with every default spelled out, so that they mean the same in any later version."""
         methods = {word: written_out(method) for word, method in self.build_methods().items()}
         return Settings(
-            **self.model_dump(include={"name", "seed", "device", "data", "split"}),
+            **self.model_dump(include={"name", "seed", "device", "data", "split", "first_stage"}),
             precision=chosen_precision(self.precision),
             model={"name": self.model.name, "options": written_out(self.build_model())},
             methods=methods,
-            reference=self.reference or ("nuts" if "nuts" in methods else None),
+            reference=self.reference or next((word for word in _REFERENCES if word in methods), None),
         )
 
     def build_model(self) -> Any:
@@ -194,12 +215,15 @@ class Settings(_Section):
         InputError
             If there is no such method, it has no such option, or it cannot serve the model.
         """
-        from binn_prob.inference import METHODS
+        from binn_prob.inference import METHODS, Upscaling
 
-        droppable = self.build_model().has_hidden_units
-        serving = [word for word, method in METHODS.items() if droppable or not method.needs_hidden_units]
-        wanted: Mapping[str, Options] = {word: {} for word in serving} if self.methods is None else self.methods
-        built = {word: build("method", METHODS, word, options) for word, options in wanted.items()}
+        second: dict[str, type] = {} if self.first_stage is None else {UPSCALING: Upscaling}
+        known, model = {**METHODS, **second}, self.build_model()
+        serving = [word for word, method in known.items() if _serves(method, model)]
+        usual = (*_COMPARED[model.has_network], *second)
+        compared: Mapping[str, Options] = {word: {} for word in usual if word in serving}
+        wanted: Mapping[str, Options] = compared if self.methods is None else self.methods
+        built = {word: build("method", known, word, options) for word, options in wanted.items()}
         for word in built:
             if word not in serving:
                 got, expected = f"method {word!r} for model {self.model.name!r}", f"one of {', '.join(serving)}"
@@ -207,30 +231,13 @@ class Settings(_Section):
         return built
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML file of keys and values.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, is not YAML, or is not a mapping.
-    """
-    import yaml
-
-    cure = "give a file like the settings.yaml of a run folder"
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"no file {path}", "a YAML file of settings", "correct the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"an unreadable file {path} ({error})", "a YAML file of settings", cure) from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}, which is not YAML ({' '.join(str(error).split())})", "YAML", cure) from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise InputError(f"{path} without keys", "a mapping of settings", cure)
-    return content
+def _serves(method: Any, model: Any) -> bool:
+    """Say whether a method can fit a model."""
+    if method.name == UPSCALING:
+        return bool(model.has_network)
+    if method.needs_hidden_units and not model.has_hidden_units:
+        return False
+    return not (method.needs_independent_sites and model.has_network)
 
 
 def _override(value: Any, given: Any) -> Any:

@@ -1,92 +1,40 @@
-"""From data to a comparison: one fit by the name of its method, and a whole run with its folder.
+"""A whole run with its folder: load, split, fit each method, compare.
 
 A run writes every piece into its folder as soon as it is there, each under a temporary name first: whatever happens
-later, what has been computed is kept, and no file is ever half-written.
+later, what has been computed is kept, and no file is ever half-written.  A run that was killed can be resumed: methods
+whose posterior is there are taken as they are, and the one that was under way goes on from its checkpoint in
+``checkpoints/<method>``.  When the run has ended the checkpoints are removed.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from binn_prob.devices import use_device, useful_devices
 from binn_prob.errors import InputError
-from binn_prob.options import build
-from binn_prob.precision import ENVIRONMENT_VARIABLE, Precision, chosen_precision, use_precision
+from binn_prob.files import locked, remove_leftovers
+from binn_prob.fitting import fit, upscale
+from binn_prob.provenance import differences
 from binn_prob.record import Record
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from binn_prob.inference import Fit
     from binn_prob.results.compare import Comparison
-    from binn_prob.settings import Device, Settings
+    from binn_prob.results.convergence import Verdict
+    from binn_prob.settings import Settings
 
 __all__ = ["Run", "fit", "run", "use_device"]
 
-_OTHER_DEVICE = {
-    "cpu": "start a new process, for JAX keeps the device it has started on",
-    "gpu": "install a JAX that supports the GPU of this machine, or choose --device cpu",
-}
-
-
-def fit(
-    model: Any, dataset: xr.Dataset, method: Any = "nuts", seed: int = 0, progress: bool = True, **options: Any
-) -> Fit:
-    """Fit a model to sites by a method.
-
-    Parameters
-    ----------
-    model
-        Of :mod:`binn_prob.models`, e.g. ``BINN()``, or its word, e.g. ``"binn"``.
-    dataset : xarray.Dataset
-        The sites to learn from; see :mod:`binn_prob.data.schema`.
-    method : str or method
-        A word of ``binn_prob.inference.METHODS`` (``"mc_dropout"``, ``"vi"``, ``"nuts"``), or a method as it is made.
-    seed : int
-        Determines every random number of the fit.
-    progress : bool
-        Whether to show a progress bar on the terminal.
-    **options
-        Fields of the method's dataclass, when ``method`` is a word.
-
-    Returns
-    -------
-    Fit
-        Gives the posterior of these sites and predicts others.
-
-    Raises
-    ------
-    InputError
-        If the dataset is not what it must be, there is no such method or option, or the method cannot serve the model.
-    """
-    import jax
-
-    from binn_prob.data import fingerprint, validate
-    from binn_prob.inference import METHODS
-    from binn_prob.models import MODELS
-
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(f"seed {seed!r}", "a whole number of at least 0", "correct seed")
-    if isinstance(model, str):
-        model = build("model", MODELS, model, {})
-    if not callable(model):
-        raise InputError(f"model {model!r}", "a model of binn_prob.models, or its word", "give for example BINN()")
-    if isinstance(method, str):
-        method = build("method", METHODS, method, options)
-    elif options:
-        got = f"options {', '.join(options)} beside a method that is already made"
-        raise InputError(got, "options where the method is a word", "put them into the method")
-    if not hasattr(method, "fit"):
-        raise InputError(f"method {method!r}", f"one of {', '.join(METHODS)}, or a method", "correct method")
-    fitted: Fit = method.fit(jax.random.key(seed), model, validate(dataset), progress=progress)
-    origin: dict[str, str | int | float] = {"seed": seed, "data_fingerprint": fingerprint(dataset)}
-    return replace(fitted, attributes={**origin, **fitted.attributes}, check=validate)
+Say = Callable[[str], object]
+"""Called with one line of text at each step."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +42,29 @@ class Run:
     """What a run leaves behind."""
 
     folder: Path
-    comparison: Comparison | None
-    """None if no method could fit"""
-    failures: Mapping[str, str]
+    comparison: Comparison | None = None
+    """None if none was asked for, or no method could fit"""
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    """Method → whether it has converged, and why not"""
+    trusted: tuple[str, ...] = ()
+    """Methods that must have converged for the run to mean what it says: the reference of a comparison, or, where there
+    is none, all Markov chains; without a comparison every method"""
+    failures: Mapping[str, str] = field(default_factory=dict)
     """Method → why it could not fit"""
+
+    def unconverged(self) -> dict[str, Verdict]:
+        """Return the verdicts on those of the trusted methods that have not converged."""
+        return {word: self.verdicts[word] for word in self.trusted if not self.verdicts[word].converged}
 
 
 def run(
     settings: Settings,
     out: str | Path | None = None,
     *,
+    compared: bool = True,
+    resume: bool = False,
     progress: bool = True,
-    say: Callable[[str], object] = lambda message: None,
+    say: Say = lambda message: None,
 ) -> Run:
     """Do everything that the settings ask for: load, split, fit each method, compare, and keep it all in a folder.
 
@@ -117,6 +76,10 @@ def run(
         What to do.
     out : path, optional
         The run folder, which must be empty or new.  Default: ``runs/<time>-<name>``.
+    compared : bool
+        Whether to compare the methods once they are fitted.
+    resume : bool
+        Whether ``out`` may hold an earlier run with the same settings, to be finished.
     progress : bool
         Whether the methods show their progress bars.
     say : callable
@@ -132,114 +95,156 @@ def run(
     Raises
     ------
     InputError
-        If the settings, the data or the folder are not what they must be; nothing has been computed then.
+        If the settings, the data or the folder are not what they must be, and nothing has been computed then; if
+        another process writes to the folder, or the disk is full.
     """
-    folder = run_folder(settings.name, out)
+    folder = run_folder(settings.name, out, resume=resume)
     model, methods, settings = settings.build_model(), settings.build_methods(), settings.written_out()
-    use_device(settings.device, settings.precision, chains=max(getattr(one, "chains", 1) for one in methods.values()))
+    use_device(settings.device, settings.precision, useful_devices(methods.values()))
 
     from binn_prob import data
+    from binn_prob.settings import UPSCALING
+    from binn_prob.stages import first_stage
 
+    _refuse_another(folder, settings)
     sites = data.validate(data.load(**settings.data.model_dump()))
-    train, test = data.split(sites, **settings.split.model_dump()) if model.has_network else (sites, None)
+    first = None if settings.first_stage is None else first_stage(settings.first_stage)
+    train, test = (sites, None)
+    if model.has_network and settings.split.test_fraction > 0.0:
+        train, test = data.split(sites, **settings.split.model_dump())
     held_out = "none" if test is None else test.sizes["site"]
     say(f"{settings.data.name}: {train.sizes['site']} sites to learn from, {held_out} held out")
     say(f"results: {folder}")
-    _make(folder)
-    settings.to_yaml(folder / "settings.yaml")
+    checkpoints = folder / "checkpoints"
 
-    def posterior(method: Any) -> xr.DataTree:
-        return fit(model, train, method, seed=settings.seed, progress=progress).tree(held_out=test)
+    def posterior(method: Any, checkpoint: Path) -> xr.DataTree:
+        options: dict[str, Any] = {"seed": settings.seed, "progress": progress, "checkpoint": checkpoint}
+        options |= {"method": method, "resume": resume}
+        if first is not None and method.name == UPSCALING:
+            return upscale(first, model, train, **options).tree(held_out=test)
+        return fit(model, train, **options).tree(held_out=test)
 
-    with Record(folder / "run.json", settings, data.fingerprint(sites)) as record:
-        trees = _fit_each(methods, posterior, record, say)
-        comparison = _compare(trees, settings.reference, record) if trees else None
-    return Run(folder, comparison, record.failures)
-
-
-def _fit_each(
-    methods: Mapping[str, Any],
-    posterior: Callable[[Any], xr.DataTree],
-    record: Record,
-    say: Callable[[str], object],
-) -> dict[str, xr.DataTree]:
-    """Fit every method and write its tree at once; a method that fails is recorded and left out."""
-    from binn_prob.inference import FitError
-    from binn_prob.results import storage
-
-    trees = {}
-    for number, (word, method) in enumerate(methods.items(), start=1):
-        say(f"{word} ({number} of {len(methods)})")
-        try:
-            with record.timing(word):
-                trees[word] = posterior(method)
-        except FitError as error:
-            record.fail(word, error)
-            continue
-        storage.save(trees[word], record.folder / f"posterior_{word}.nc")
-    return trees
+    with locked(checkpoints):
+        remove_leftovers(folder)
+        kept = _kept(methods, folder, data.fingerprint(train), say) if resume else {}
+        settings.to_yaml(folder / "settings.yaml")
+        with Record(folder / "run.json", settings, data.fingerprint(sites)) as record:
+            trees = _fit_each(methods, kept, posterior, record, say)
+            done = _finished(trees, settings.reference, record, compared=compared)
+        shutil.rmtree(checkpoints)
+    return done
 
 
-def _compare(trees: Mapping[str, xr.DataTree], reference: str | None, record: Record) -> Comparison:
-    """Compare what was fitted, and write table, figures and report."""
-    from binn_prob.results.compare import compare
-
-    with record.timing("comparison"):
-        comparison = compare(trees, reference=reference if reference in trees else None)
-        command = f"binn-prob compare --config {shlex.quote(str(record.folder / 'settings.yaml'))}"
-        comparison.save(record.folder, command=command, posteriors=False)  # each is there since its fit
-    return comparison
-
-
-def run_folder(name: str, out: str | Path | None = None) -> Path:
-    """Return the folder for a run, which is empty or does not exist yet.
+def _kept(methods: Mapping[str, Any], folder: Path, fingerprint: str, say: Say) -> dict[str, xr.DataTree]:
+    """Return the posteriors that an earlier process has finished.
 
     Raises
     ------
     InputError
-        If ``out`` is a file or holds something.
+        If one is of other data.
     """
+    from binn_prob.results import storage
+
+    kept = {}
+    for word in methods:
+        path = folder / f"posterior_{word}.nc"
+        if not path.exists():
+            continue
+        try:
+            kept[word] = storage.load(path)
+        except InputError as error:
+            say(f"{word} is fitted again: {error.got}")
+            continue
+        if kept[word].attrs.get("data_fingerprint") != fingerprint:
+            cure = "bring the data back as they were, or start again with another --out"
+            raise InputError(f"{path}, fitted to other data", "a posterior of the data that are there now", cure)
+    return kept
+
+
+def _fit_each(
+    methods: Mapping[str, Any],
+    kept: Mapping[str, xr.DataTree],
+    posterior: Callable[[Any, Path], xr.DataTree],
+    record: Record,
+    say: Say,
+) -> dict[str, xr.DataTree]:
+    """Fit every method and write its tree at once; a method that fails is recorded and left out."""
+    from binn_prob.inference import FitError
+    from binn_prob.inference.checkpoint import spent
+    from binn_prob.results import storage
+
+    trees = {}
+    for number, (word, method) in enumerate(methods.items(), start=1):
+        say(f"{word} ({number} of {len(methods)}{', there already' if word in kept else ''})")
+        if word in kept:
+            trees[word] = kept[word]
+            continue
+        checkpoint = record.folder / "checkpoints" / word
+        try:
+            with record.timing(word, before=spent(checkpoint)):
+                trees[word] = posterior(method, checkpoint)
+        except FitError as error:
+            record.fail(word, error)
+            continue
+        storage.save(trees[word], record.folder / f"posterior_{word}.nc")
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    return trees
+
+
+def _finished(trees: Mapping[str, xr.DataTree], reference: str | None, record: Record, *, compared: bool) -> Run:
+    """Judge what was fitted and, if asked, compare it and write table, figures and report."""
+    from binn_prob.results.compare import compare
+    from binn_prob.results.convergence import verdict
+    from binn_prob.results.posterior import is_markov_chain
+
+    comparison = None
+    if compared and trees:
+        with record.timing("comparison"):
+            comparison = compare(trees, reference=reference if reference in trees else None)
+            command = f"binn-prob compare --config {shlex.quote(str(record.folder / 'settings.yaml'))}"
+            comparison.save(record.folder, command=command, posteriors=False)  # each is there since its fit
+    verdicts = {word: verdict(tree) for word, tree in trees.items()} if comparison is None else comparison.verdicts()
+    record.judge(verdicts)
+    trusted = tuple(trees)
+    if comparison is not None:
+        chains = tuple(word for word, tree in trees.items() if is_markov_chain(tree))
+        trusted = chains if comparison.reference is None else (comparison.reference,)
+    return Run(record.folder, comparison, verdicts, trusted, record.failures)
+
+
+def run_folder(name: str, out: str | Path | None = None, *, resume: bool = False) -> Path:
+    """Return the folder for a run, which is empty or does not exist yet, or holds a run to resume.
+
+    Raises
+    ------
+    InputError
+        If ``out`` is a file, holds something and ``resume`` is false, or holds something that is no run.
+    """
+    if out is None and resume:
+        raise InputError("--resume without --out", "the folder of the run to resume", "name it with --out")
     folder = Path(out) if out is not None else Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{name}"
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}, which is a file", "a folder for the results", "give another --out")
     if folder.is_dir() and not os.access(folder, os.W_OK):
         raise InputError(f"{folder}, which cannot be written to", "a writable folder", "give another --out")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f"{folder}, which is not empty", "an empty or a new folder", "give another --out or empty it")
+    held = folder.is_dir() and any(folder.iterdir())
+    if held and not resume:
+        cure = "give another --out or empty it; or, to finish the run that it holds, add --resume"
+        raise InputError(f"{folder}, which is not empty", "an empty or a new folder", cure)
+    if held and not (folder / "settings.yaml").is_file():
+        raise InputError(
+            f"{folder}, which holds no run", "the folder of a run, with its settings.yaml", "correct --out"
+        )
     return folder
 
 
-def _make(folder: Path) -> None:
-    """Make a folder and those above it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        cure = "give another --out"
-        raise InputError(f"{folder}, which cannot be made ({error.strerror})", "a writable folder", cure) from None
+def _refuse_another(folder: Path, settings: Settings) -> None:
+    """Refuse to go on with a run whose settings were others."""
+    from binn_prob.options import read_yaml
 
-
-def use_device(device: Device, precision: Precision | None, chains: int = 1) -> None:
-    """Choose where and how precisely JAX computes, before it starts.
-
-    On a CPU, Markov chains run side by side if JAX is told that the CPU is several devices: one for each of ``chains``.
-
-    Raises
-    ------
-    InputError
-        If there is no such device, or JAX already runs on another one.
-    """
-    os.environ[ENVIRONMENT_VARIABLE] = chosen_precision(precision)  # binn_prob.clm5 reads it when it is imported
-    import jax
-
-    use_precision(precision)
-    if device == "cpu":
-        jax.config.update("jax_platforms", "cpu")
-    with suppress(RuntimeError):  # JAX has started, and keeps the devices that it has
-        jax.config.update("jax_num_cpu_devices", chains)
-    try:
-        found = jax.default_backend()
-    except (RuntimeError, AssertionError) as error:
-        got = f"a JAX that does not start ({' '.join(str(error).split())[:120]})"
-        raise InputError(got, "a device that it supports", "unset JAX_PLATFORMS, or choose --device cpu") from None
-    if device not in ("auto", found):
-        raise InputError(f"JAX on a {found}", f"a {device}", _OTHER_DEVICE[device])
+    if not (folder / "settings.yaml").is_file():
+        return
+    changes = differences(read_yaml(folder / "settings.yaml"), settings.model_dump(mode="json"))
+    if changes:
+        cure = "leave that as it was, or start again with another --out"
+        raise InputError(f"{folder}, a run with other settings: {changes}", "the settings of that run", cure)

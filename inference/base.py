@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import jax
@@ -18,8 +17,9 @@ from numpyro.handlers import block
 from numpyro.infer import Predictive
 
 from binn_prob.errors import InputError
+from binn_prob.inference.checkpoint import Checkpoint, Stopwatch
 from binn_prob.provenance import git_commit, versions
-from binn_prob.results import posterior
+from binn_prob.results import convergence, posterior
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,6 +37,8 @@ class Model(Protocol):
     name: ClassVar[str]
     has_network: ClassVar[bool]
     """Whether a network gives the parameters, so that any site can be predicted"""
+    site_latents: ClassVar[tuple[str, ...]]
+    """Latent sites with one row per fitted site, after the axes of the draws; ``()`` if all sites share theirs"""
 
     @property
     def has_hidden_units(self) -> bool:
@@ -51,6 +53,9 @@ class Model(Protocol):
     def __call__(self, profiles: Any) -> None:
         """Run the model."""
 
+    def prior(self, profiles: Any) -> Any:
+        """Sample the latent sites alone, as :meth:`__call__` does, which costs nothing: what guides are made from."""
+
 
 class Method(Protocol):
     """A way to a posterior: a frozen dataclass whose fields are its options."""
@@ -58,9 +63,22 @@ class Method(Protocol):
     name: ClassVar[str]
     needs_hidden_units: ClassVar[bool]
     """Whether it serves only models with hidden units"""
+    needs_independent_sites: ClassVar[bool]
+    """Whether it serves only models whose sites share nothing"""
 
-    def fit(self, key: Array, model: Model, dataset: xr.Dataset, *, progress: bool = True) -> Fit:
-        """Fit ``model`` to the sites of ``dataset``, with all randomness from ``key``."""
+    def fit(
+        self,
+        key: Array,
+        model: Model,
+        dataset: xr.Dataset,
+        *,
+        progress: bool = True,
+        checkpoint: Checkpoint | None = None,
+    ) -> Fit:
+        """Fit ``model`` to the sites of ``dataset``, with all randomness from ``key``.
+
+        What is saved in ``checkpoint`` lets the same fit, killed and started again, go on to the same draws.
+        """
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,6 +115,11 @@ class Fit:
         """Return the posterior at the training sites, see :mod:`binn_prob.results.posterior`."""
         return self.predict(self.dataset)
 
+    @cached_property
+    def verdict(self) -> convergence.Verdict:
+        """Whether the fit has converged and, if not, why: see :mod:`binn_prob.results.convergence`."""
+        return convergence.verdict(self.posterior())
+
     def predict(self, dataset: xr.Dataset, key: Array | None = None) -> xr.DataTree:
         """Return the posterior and the posterior predictive at any sites.
 
@@ -104,6 +127,7 @@ class Fit:
         ----------
         dataset : xarray.Dataset
             Sites with forcing, covariates and depths; their observations are not read but copied into the result.
+            Fitted sites are known by their ids: in any order, and as few of them as you like.
         key : random key, optional
             Default: that of the fit, so that the same call gives the same numbers.
 
@@ -116,24 +140,20 @@ class Fit:
         Raises
         ------
         InputError
-            If the sites are not what they must be, or the model knows nothing about sites it was not fitted to.
+            If the sites are not what they must be, the model knows nothing about sites it was not fitted to, or they
+            are a mixture of fitted sites and others, of which each has its own kind of draws.
         """
-        if not self.model.has_network and not dataset.indexes["site"].equals(self.dataset.indexes["site"]):
-            raise InputError(
-                f"sites that the model {self.model.name!r} was not fitted to",
-                "the fitted sites: its sites are independent",
-                "use a model with a network, such as 'binn', to predict other sites",
-            )
+        draws = self._draws_at(dataset)
         profiles = self.model.prepare(self.check(dataset), self.encoding)
         options = tuple(sorted(self.options.items()))
         unobserved = profiles.without_observations()
-        drawn = _predict(self.model, options, self.key if key is None else key, dict(self.draws), unobserved)
+        drawn = _predict(self.model, options, self.key if key is None else key, draws, unobserved)
         named = {name: np.asarray(drawn[name]) for name in ("parameters", "soc_layer", "processes", "soc_at_depth")}
         return posterior.build(
             **named,
             soc_predictive=np.asarray(drawn["soc"]),
-            scalars={"soc_scale": np.asarray(self.draws["soc_scale"])},
-            sample_stats={name: np.asarray(values) for name, values in self.sample_stats.items()},
+            scalars={name: np.asarray(draws[name]) for name in ("soc_scale",) if name in draws},
+            sample_stats=self._statistics_at(dataset),
             dataset=_within(dataset, np.asarray(profiles.mask)),
             attrs=self._attributes(),
         )
@@ -148,6 +168,34 @@ class Fit:
         """
         tree = self.posterior()
         return tree if held_out is None else posterior.with_held_out(tree, self.predict(held_out))
+
+    def _draws_at(self, dataset: xr.Dataset) -> dict[str, Array]:
+        """Return the draws for some sites: the rows of fitted sites; for others only what all sites share.
+
+        What is left out of the draws the model draws from its prior, given the rest.
+        """
+        own = [name for name in self.model.site_latents if name in self.draws]
+        rows = self.dataset.indexes["site"].get_indexer(dataset.indexes["site"])
+        if (rows >= 0).all():
+            return {name: values[:, :, rows] if name in own else values for name, values in self.draws.items()}
+        if not self.model.has_network:
+            raise InputError(
+                f"sites that the model {self.model.name!r} was not fitted to",
+                "the fitted sites: its sites are independent",
+                "use a model with a network, such as 'binn', to predict other sites",
+            )
+        if own and (rows >= 0).any():
+            got = f"{(rows >= 0).sum()} sites that were fitted among {len(rows)}"
+            raise InputError(got, "fitted sites or other sites", "predict them apart")
+        return {name: values for name, values in self.draws.items() if name not in own}
+
+    def _statistics_at(self, dataset: xr.Dataset) -> dict[str, np.ndarray]:
+        """Return the diagnostics; those by site of fitted sites, for others there are none."""
+        rows = self.dataset.indexes["site"].get_indexer(dataset.indexes["site"])
+        held = {name: np.asarray(values) for name, values in self.sample_stats.items()}
+        by_site = {name: values for name, values in held.items() if name != "loss" and values.ndim in (1, 3)}
+        chosen = {name: values[..., rows] for name, values in by_site.items() if (rows >= 0).all()}
+        return {name: values for name, values in held.items() if name not in by_site} | chosen
 
     def _attributes(self) -> dict[str, str | int | float]:
         installed = versions()
@@ -166,17 +214,6 @@ class Fit:
             "markov_chain": int(self.markov_chain),
             **self.attributes,
         }
-
-
-class Stopwatch:
-    """Seconds since it was made."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-
-    def seconds(self) -> float:
-        """Return the seconds since the stopwatch was made [s]."""
-        return time.perf_counter() - self._start
 
 
 def prepared(model: Model, dataset: xr.Dataset) -> tuple[Any, Any, Callable[..., None]]:

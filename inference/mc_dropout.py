@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from numpyro.infer.autoguide import AutoDelta
 from binn_prob.checks import positive, whole
 from binn_prob.errors import InputError
 from binn_prob.inference.base import Fit, Model, Stopwatch, prepared
+from binn_prob.inference.checkpoint import Checkpoint
 from binn_prob.inference.training import train
 
 if TYPE_CHECKING:
@@ -28,7 +30,9 @@ class MCDropout:
 
     **Posterior**: weights and error scale are the point that maximises the posterior density under dropout; each draw
     is that network with another random set of hidden units off, the same for all sites.  The spread depends on the
-    dropout rate, which the data do not inform.
+    dropout rate.  A given rate is not informed by the data.  With ``rate="learned"`` it is fitted together with the
+    weights (concrete dropout; Gal, Hron and Kendall 2017, NeurIPS): the more the sites say, the smaller it becomes;
+    the attribute ``dropout_rate`` of the results is what it became.
 
     **Use it** for large networks and many sites, as BINN does, and check its coverage.  **Do not** read its intervals
     as those of the model's posterior without that check.
@@ -38,9 +42,11 @@ class MCDropout:
 
     name: ClassVar[str] = "mc_dropout"
     needs_hidden_units: ClassVar[bool] = True
+    needs_independent_sites: ClassVar[bool] = False
 
-    rate: float = 0.2
-    """Share of the hidden units that are off, in training and in prediction."""
+    rate: float | Literal["learned"] = 0.2
+    """Share of the hidden units that are off, in training and in prediction; ``learned`` fits it.  In the training of a
+    learned rate units are off by degrees, so that there is a gradient."""
     draws: int = 1000
     """Stochastic passes."""
     steps: int = 3000
@@ -55,10 +61,20 @@ class MCDropout:
         positive(self, "learning_rate")
         if self.patience is not None:
             whole(self, "patience")
-        if not isinstance(self.rate, float) or not 0.0 < self.rate < 1.0:
-            raise InputError(f"mc_dropout rate {self.rate}", "a number between 0 and 1", "choose for example 0.1")
+        given = isinstance(self.rate, float) and 0.0 < self.rate < 1.0
+        if not given and self.rate != "learned":
+            expected = "a number between 0 and 1, or 'learned'"
+            raise InputError(f"mc_dropout rate {self.rate!r}", expected, "choose for example 0.1")
 
-    def fit(self, key: Array, model: Model, dataset: xr.Dataset, *, progress: bool = True) -> Fit:
+    def fit(
+        self,
+        key: Array,
+        model: Model,
+        dataset: xr.Dataset,
+        *,
+        progress: bool = True,
+        checkpoint: Checkpoint | None = None,
+    ) -> Fit:
         """Fit the weights with dropout on.
 
         Raises
@@ -77,12 +93,14 @@ class MCDropout:
         stopwatch = Stopwatch()
         train_key, predict_key = jax.random.split(key)
         encoding, profiles, silent = prepared(model, dataset)
-        guide = AutoDelta(silent, init_loc_fn=init_to_sample)
+        family = partial(AutoDelta, model.prior, init_loc_fn=init_to_sample)
         trained = train(
-            train_key, silent, guide, profiles, steps=self.steps, learning_rate=self.learning_rate,
-            patience=self.patience, label="mc_dropout", progress=progress, dropout_rate=self.rate,
+            train_key, silent, family, profiles, steps=self.steps, learning_rate=self.learning_rate,
+            patience=self.patience, label="mc_dropout", progress=progress, checkpoint=checkpoint,
+            dropout_rate=self.rate,
         )  # fmt: skip
-        point = guide.median(trained.parameters)
+        point = dict(trained.guide.median(trained.parameters))
+        rate = float(point.pop("dropout_rate")) if self.rate == "learned" else self.rate
         return Fit(
             method=self,
             model=model,
@@ -92,5 +110,6 @@ class MCDropout:
             key=predict_key,
             wall_seconds=stopwatch.seconds(),
             sample_stats={"loss": trained.losses},
-            options={"dropout_rate": self.rate, "shared_mask": True},
+            options={"dropout_rate": rate, "shared_mask": True},
+            attributes={"dropout_rate": rate},
         )

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from numpyro import infer
-from numpyro.handlers import seed, trace
-from numpyro.infer.autoguide import AutoNormal
+from numpyro.infer.reparam import NeuTraReparam
 from numpyro.infer.util import unconstrain_fn
 
 from binn_prob.checks import positive, whole
 from binn_prob.errors import InputError
 from binn_prob.inference.base import Fit, FitError, Model, Stopwatch, prepared
-from binn_prob.inference.training import train
+from binn_prob.inference.chains import ChainMethod, Chains, refuse_fixed_parameters
+from binn_prob.inference.checkpoint import Checkpoint
+from binn_prob.inference.guides import family, guide_name
+from binn_prob.inference.training import Trained, train
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["NUTS"]
-
-ChainMethod = Literal["auto", "vectorized", "parallel", "sequential"]
 
 _STATISTICS = {
     "diverging": "diverging",
@@ -50,6 +51,7 @@ class NUTS:
 
     name: ClassVar[str] = "nuts"
     needs_hidden_units: ClassVar[bool] = False
+    needs_independent_sites: ClassVar[bool] = False
 
     chains: int = 4
     """Markov chains."""
@@ -68,9 +70,14 @@ class NUTS:
     ``auto`` is ``parallel`` where there is a device for each chain, else ``vectorized``;
     ``numpyro.set_host_device_count``, called before JAX starts, makes several devices of one CPU."""
     start_steps: int = 2000
-    """Steps of the mean-field fit from which the chains start."""
+    """Steps of the variational fit from which the chains start."""
     start_learning_rate: float = 0.02
     """Learning rate of that fit."""
+    neutra: str | None = None
+    """One of :data:`binn_prob.inference.guides.GUIDES`: the chains then move on the scale on which that guide, fitted
+    first, is a standard normal (Hoffman et al. 2019, arXiv:1903.03704), and as fast as the guide is good.  It needs
+    more ``start_steps``, and a flow a lower ``start_learning_rate``.  Default: only the starts come from a guide,
+    a mean-field one."""
 
     def __post_init__(self) -> None:
         whole(self, "chains", "warmup", "draws", "max_tree_depth", "start_steps")
@@ -79,11 +86,21 @@ class NUTS:
             raise InputError(
                 f"nuts target_accept {self.target_accept}", "a number between 0 and 1", "choose for example 0.8"
             )
+        if self.neutra is not None:
+            guide_name("nuts neutra", self.neutra)
         if self.chain_method not in get_args(ChainMethod):
             expected = f"one of {', '.join(get_args(ChainMethod))}"
             raise InputError(f"nuts chain_method {self.chain_method!r}", expected, "choose one of them")
 
-    def fit(self, key: Array, model: Model, dataset: xr.Dataset, *, progress: bool = True) -> Fit:
+    def fit(
+        self,
+        key: Array,
+        model: Model,
+        dataset: xr.Dataset,
+        *,
+        progress: bool = True,
+        checkpoint: Checkpoint | None = None,
+    ) -> Fit:
         """Run the chains.
 
         Raises
@@ -96,33 +113,33 @@ class NUTS:
         stopwatch = Stopwatch()
         start_key, run_key, predict_key = jax.random.split(key, 3)
         encoding, profiles, silent = prepared(model, dataset)
-        _refuse_fixed_parameters(silent, profiles)
-        starts = self._starts(start_key, silent, profiles, progress)
-        kernel = infer.NUTS(
-            silent,
-            target_accept_prob=self.target_accept,
-            max_tree_depth=self.max_tree_depth,
-            dense_mass=self.dense_metric,
+        refuse_fixed_parameters(silent, profiles)
+        train_key, draw_key = jax.random.split(start_key)
+        trained = self._trained(train_key, silent, model.prior, profiles, progress, checkpoint)
+        moved, starts = self._transported(draw_key, silent, model.prior, profiles, trained)
+        chains = Chains(
+            kernel=partial(
+                infer.NUTS,
+                moved,
+                target_accept_prob=self.target_accept,
+                max_tree_depth=self.max_tree_depth,
+                dense_mass=self.dense_metric,
+            ),
+            chains=self.chains,
+            warmup=self.warmup,
+            draws=self.draws,
+            method=self.chain_method,
+            fields=tuple(_STATISTICS),
         )
-        chains = infer.MCMC(
-            kernel,
-            num_warmup=self.warmup,
-            num_samples=self.draws,
-            num_chains=self.chains,
-            chain_method=self._chain_method(),
-            progress_bar=progress,
-        )
-        chains.run(run_key, profiles, extra_fields=tuple(_STATISTICS), init_params=starts)
-        draws = chains.get_samples(group_by_chain=True)
+        draws, fields = chains.run(run_key, starts, profiles, label="nuts", progress=progress, checkpoint=checkpoint)
         if not all(bool(jnp.isfinite(values).all()) for values in draws.values()):
             raise FitError("nuts: a chain left the finite numbers; take smaller steps with a higher target_accept")
-        fields = chains.get_extra_fields(group_by_chain=True)
         return Fit(
             method=self,
             model=model,
             dataset=dataset,
             encoding=encoding,
-            draws=draws,
+            draws={site: values for site, values in draws.items() if site != _shared(trained)},
             key=predict_key,
             wall_seconds=stopwatch.seconds(),
             markov_chain=True,
@@ -132,28 +149,29 @@ class NUTS:
             },
         )
 
-    def _chain_method(self) -> str:
-        """Return how the chains run on the devices at hand."""
-        if self.chain_method != "auto":
-            return self.chain_method
-        return "parallel" if jax.local_device_count() >= self.chains else "vectorized"
-
-    def _starts(self, key: Array, model: Any, profiles: Any, progress: bool) -> dict[str, Array]:
-        """Draw a start for every chain, on the unconstrained scale, from a short mean-field fit."""
-        train_key, draw_key = jax.random.split(key)
-        trained = train(
-            train_key, model, AutoNormal(model, init_loc_fn=infer.init_to_sample), profiles, steps=self.start_steps,
-            learning_rate=self.start_learning_rate, label="nuts (start)", progress=progress,
+    def _trained(
+        self, key: Array, model: Any, prior: Any, profiles: Any, progress: bool, checkpoint: Checkpoint | None
+    ) -> Trained:
+        """Fit the guide from which the chains start."""
+        return train(
+            key, model, family(self.neutra or "mean_field", prior), profiles, steps=self.start_steps,
+            learning_rate=self.start_learning_rate,
+            label="nuts (start)", progress=progress,
+            checkpoint=None if checkpoint is None else checkpoint.part("start"),
         )  # fmt: skip
-        drawn = trained.draw(draw_key, self.chains)
-        starts: dict[str, Array] = jax.vmap(lambda sites: unconstrain_fn(model, (profiles,), {}, sites))(drawn)
-        return starts if self.chains > 1 else {site: value[0] for site, value in starts.items()}
+
+    def _transported(
+        self, key: Array, model: Any, prior: Any, profiles: Any, trained: Trained
+    ) -> tuple[Any, dict[str, Array]]:
+        """Return the model on the scale that the chains move on, and a draw of the guide there for each of them."""
+        if self.neutra is None:
+            drawn = trained.draw(key, self.chains)
+            return model, jax.vmap(lambda sites: unconstrain_fn(prior, (profiles,), {}, sites))(drawn)
+        transport = NeuTraReparam(trained.guide, trained.parameters)
+        standard = trained.guide.get_base_dist().sample(key, (self.chains,))
+        return transport.reparam(model), {_shared(trained): standard}
 
 
-def _refuse_fixed_parameters(model: Any, profiles: Any) -> None:
-    """Refuse a model with ``param`` sites, which a Markov chain never moves."""
-    sites = trace(seed(model, rng_seed=0)).get_trace(profiles)
-    fixed = [name for name, site in sites.items() if site["type"] == "param"]
-    if fixed:
-        got = f"a model with parameters that have no prior: {', '.join(fixed)}"
-        raise InputError(got, "priors for all of them", "sample them, e.g. with numpyro's random_flax_module")
+def _shared(trained: Trained) -> str:
+    """Return the name of the one latent site that NeuTra makes of all."""
+    return f"{trained.guide.prefix}_shared_latent"

@@ -46,6 +46,9 @@ class Profiles:
     soc: Array | None
     """(site, observation) observed carbon, 1 in the padding; None when it is to be predicted [g C m-3]"""
     covariates: Covariates | None = None
+    weights: Array | None = None
+    """(site, observation) what the likelihood makes of each observation before any fit, see
+    :mod:`binn_prob.models.likelihoods`; None where all count alike"""
 
     @classmethod
     def from_dataset(cls, dataset: xr.Dataset, column: Column, covariates: Covariates | None = None) -> Profiles:
@@ -71,6 +74,17 @@ class Profiles:
             covariates=covariates,
         )
 
+    @property
+    def sites(self) -> int:
+        """Number of sites."""
+        return int(self.depth.shape[0])
+
+    def take(self, sites: Array) -> Profiles:
+        """Return some of the sites, by their positions (site,), which may be traced."""
+        rest = jax.tree.map(lambda leaf: jnp.take(leaf, sites, axis=0), {**vars(self), "soil": None})
+        soil = jax.tree.map(lambda leaf: jnp.take(leaf, sites, axis=-1), self.soil)  # the site is its last axis
+        return Profiles(**{**rest, "soil": soil})
+
     def without_observations(self) -> Profiles:
         """Return the same sites with their carbon to be predicted."""
         return replace(self, soc=None)
@@ -87,7 +101,16 @@ def soil_organic_carbon_profiles(parameters: Array, profiles: Profiles) -> Array
     array (site, observation) [g C m-3]
     """
     parameters = numpyro.deterministic("parameters", parameters)
+    soc_layer, processes, soc_at_depth = _soil(parameters, profiles)
+    numpyro.deterministic("soc_layer", soc_layer)
+    numpyro.deterministic("processes", processes)
+    return numpyro.deterministic("soc_at_depth", soc_at_depth)
+
+
+@jax.jit  # where NumPyro runs a model step by step, this is one step
+def _soil(parameters: Array, profiles: Profiles) -> tuple[Array, Array, Array]:
+    """Return carbon by layer, processes and carbon at the depths of the observations."""
     pools = solve(parameters, profiles.soil)
-    soc = numpyro.deterministic("soc_layer", soil_organic_carbon(pools))
-    numpyro.deterministic("processes", processes_of(parameters, pools, profiles.soil))
-    return numpyro.deterministic("soc_at_depth", at_depth(soc, profiles.depth, profiles.bedrock_layer))
+    soc = soil_organic_carbon(pools)
+    processes = processes_of(parameters, pools, profiles.soil)
+    return soc, processes, at_depth(soc, profiles.depth, profiles.bedrock_layer)

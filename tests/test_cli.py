@@ -1,4 +1,4 @@
-"""The command line: one small run from end to end, and every kind of wrong input."""
+"""The command line: every kind of wrong input, and what a run leaves behind."""
 
 from __future__ import annotations
 
@@ -8,30 +8,25 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 
 import binn_prob
 from binn_prob import cli, data
-from binn_prob.inference import FitError
+from binn_prob.devices import useful_devices
+from binn_prob.inference import Fit, FitError, MCDropout
+from binn_prob.models import BINN
 from binn_prob.results import storage
 from binn_prob.settings import Settings
 
-SMALL = """
-data: {sites: 8}
-split: {test_fraction: 0.25}
-model: {options: {hidden: [4]}}
-methods:
-  mc_dropout: {draws: 8, steps: 100}
-  vi: {draws: 8, steps: 100}
-  nuts: {chains: 2, warmup: 4, draws: 8, max_tree_depth: 2, start_steps: 100}
-name: small
-"""
+pytestmark = pytest.mark.usefixtures("soil_that_costs_nothing")
 
 WRONG_ARGUMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     # what is wrong: the arguments, and words of the message
@@ -40,7 +35,7 @@ WRONG_ARGUMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "unknown option": ("compare --sed 1", ("--sed", "--seed")),
     "unknown method": ("compare --method hmc", ("unknown method 'hmc'", "mc_dropout, vi, nuts")),
     "unknown method among others": ("compare --method vi,hmc", ("unknown method 'hmc'",)),
-    "unknown model": ("compare --model forest", ("unknown model 'forest'", "binn, site")),
+    "unknown model": ("compare --model forest", ("unknown model 'forest'", "binn,", "site")),
     "unknown dataset": ("compare --data ohio", ("'ohio'", "'synthetic' or 'new-york'")),
     "unknown split": ("compare --split country", ("'country'", "'location'")),
     "unknown device": ("compare --device abacus", ("'abacus'", "'gpu'")),
@@ -49,6 +44,10 @@ WRONG_ARGUMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no site": ("compare --sites 0", ("data.sites = 0",)),
     "no such site": ("compare --sites 3,99", ("no site 99",)),
     "fraction above 1": ("compare --test-fraction 2", ("split.test_fraction = 2",)),
+    "unknown method of a fit": ("fit --method hmc", ("unknown method 'hmc'",)),
+    "second stage without a first": ("fit --method upscaling", ("without a first stage", "--first-stage")),
+    "no such first stage": ("fit --first-stage nowhere", ("no file nowhere/settings.yaml",)),
+    "fit with a reference": ("fit --reference nuts", ("--reference",)),
     "negative seed": ("compare --seed -1", ("seed = -1",)),
     "reference that is not run": ("compare --method vi --reference nuts", ("reference 'nuts'", "vi")),
     "name that leaves the folder": ("compare --name ../up", ("name '../up'",)),
@@ -181,6 +180,18 @@ def test_a_missing_device_has_a_cure() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_cpu_is_as_many_devices_as_its_methods_can_use() -> None:
+    methods, cores = binn_prob.inference.METHODS, len(os.sched_getaffinity(0))
+    assert useful_devices([methods["vi"](), methods["mc_dropout"]()]) == 1
+    assert useful_devices([methods["vi"](), methods["nuts"](chains=3)]) == 3
+    assert useful_devices([methods["site_nuts"](chains=7)]) == cores
+    program = (
+        "from binn_prob.devices import use_device; use_device('cpu', None, 3);"
+        "import jax; print(jax.local_device_count())"
+    )
+    assert _program("-c", program).stdout.split() == ["3"]
+
+
 def test_precision_and_device_are_chosen_before_jax_starts() -> None:
     program = (
         "from binn_prob.workflow import use_device; use_device('cpu', 'float32');"
@@ -189,7 +200,7 @@ def test_precision_and_device_are_chosen_before_jax_starts() -> None:
     assert _program("-c", program).stdout.split() == ["float32", "cpu"]
 
 
-@pytest.mark.parametrize("arguments", ["--help", "compare --help", "data --help", "data fetch --help"])
+@pytest.mark.parametrize("arguments", ["--help", "compare --help", "fit --help", "data --help", "data fetch --help"])
 def test_help(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(arguments.split()) == 0
     assert capsys.readouterr().out.startswith("Usage: binn-prob")
@@ -217,68 +228,86 @@ def test_an_interrupted_run_keeps_what_is_finished(
 
     monkeypatch.setattr("binn_prob.workflow.fit", fit)
     assert cli.main(["compare", "--sites", "4", "--method", "mc_dropout,vi", "--out", "out"]) == 130
-    assert {file.name for file in Path("out").iterdir()} == {"posterior_mc_dropout.nc", "run.json", "settings.yaml"}
+    kept = {"checkpoints", "posterior_mc_dropout.nc", "run.json", "settings.yaml"}
+    assert {file.name for file in Path("out").iterdir()} == kept
     assert json.loads(Path("out/run.json").read_text())["status"] == "interrupted"
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["compare", "fit"])
 def test_a_method_that_fails_is_named_and_costs_no_other(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fit(*arguments: Any, **options: Any) -> _Fitted:
         raise FitError("the numbers\nstopped being finite")
 
     monkeypatch.setattr("binn_prob.workflow.fit", fit)
-    assert cli.main(["compare", "--sites", "4", "--method", "mc_dropout,vi", "--out", "out"]) == 1
+    assert cli.main([command, "--sites", "4", "--method", "mc_dropout,vi", "--out", "out"]) == 1
     record = json.loads(Path("out/run.json").read_text())
     assert record["status"] == "failed"
     assert record["failures"] == dict.fromkeys(("mc_dropout", "vi"), "the numbers stopped being finite")
     assert "error: vi could not fit: the numbers stopped being finite" in capsys.readouterr().err
 
 
+@cache
+def _fitted() -> Fit:
+    sites = data.load("synthetic", sites=4, seed=0)
+    return MCDropout(draws=4, steps=100).fit(jax.random.key(0), BINN(), sites, progress=False)
+
+
+def _fake(monkeypatch: pytest.MonkeyPatch, **converged: bool) -> None:
+    """Let methods be fitted at once, to posteriors that have converged or not, and no figures be drawn."""
+
+    def fit(model: Any, dataset: xr.Dataset, method: Any, **options: Any) -> Fit:
+        loss = np.linspace(0.0 if converged[method.name] else 9.0, 0.0, 600)
+        losses = {"loss": loss + np.random.default_rng(0).normal(size=600)}
+        return replace(_fitted(), method=method, dataset=dataset, sample_stats=losses)
+
+    monkeypatch.setattr("binn_prob.workflow.fit", fit)
+    monkeypatch.setattr("binn_prob.results.compare.Comparison.save", lambda *arguments, **options: None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ("compare --reference vi", 0),
+        ("compare --reference mc_dropout", 3),
+        ("compare", 0),  # no reference and no Markov chain: nothing to be trusted
+        ("fit", 3),
+        ("fit --allow-unconverged", 0),
+        ("fit --method vi", 0),
+    ],
+)
+def test_a_method_to_be_trusted_must_have_converged(
+    arguments: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _fake(monkeypatch, vi=True, mc_dropout=False)
+    methods = [] if "--method" in arguments else ["--method", "mc_dropout,vi"]
+    assert cli.main([*arguments.split(), *methods, "--sites", "5", "--out", "out"]) == status
+    assert ("error: mc_dropout: not converged: a loss that still falls" in capsys.readouterr().err) == (status == 3)
+    assert Path("out/posterior_vi.nc").exists()
+    verdicts = json.loads(Path("out/run.json").read_text())["verdicts"]
+    assert verdicts["vi"] == {"converged": True, "reasons": []}
+
+
 @pytest.mark.slow
-def test_compare_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("small.yaml").write_text(SMALL)
-    assert cli.main(["compare", "--config", "small.yaml", "--seed", "1"]) == 0
-    answer = capsys.readouterr()
-    (folder,) = Path("runs").iterdir()
-    assert folder.name.endswith("-small")
-    assert answer.out.splitlines()[-1] == str(folder)
-    _check_folder(folder)
-    # The same numbers again from the settings it left, for the method that is quickest.
-    again = [
-        "compare",
-        "--config",
-        str(folder / "settings.yaml"),
-        "--method",
-        "mc_dropout",
-        "--reference",
-        "mc_dropout",
-    ]
-    assert cli.main([*again, "--out", "again", "--quiet"]) == 0
-    answer = capsys.readouterr()
-    assert answer.err == ""
-    first, second = (storage.load(where / "posterior_mc_dropout.nc") for where in (folder, Path("again")))
-    xr.testing.assert_identical(first["posterior"].to_dataset(), second["posterior"].to_dataset())
+def test_fit_leaves_a_posterior_of_all_sites(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("tiny.yaml").write_text("methods: {site_nuts: {chains: 2, warmup: 20, draws: 20, thinning: 1, rounds: 1}}")
+    arguments = ["fit", "--sites", "0,3", "--model", "site", "--method", "site_nuts", "--config", "tiny.yaml"]
+    assert cli.main([*arguments, "--out", "run"]) == 3
+    verdict, folder = capsys.readouterr().out.splitlines()
+    assert verdict.startswith("site_nuts: not converged: 2 of 2 sites: R-hat up to")
+    assert folder == "run"
+    assert {file.name for file in Path("run").iterdir()} == {"posterior_site_nuts.nc", "run.json", "settings.yaml"}
+    tree = storage.load("run/posterior_site_nuts.nc")
+    assert tree["posterior/parameters"].shape == (2, 20, 2, 21)
+    assert "held_out" not in tree.children
+    settings = Settings.from_yaml("run/settings.yaml")
+    assert (settings.name, list(settings.methods or {}), settings.split.test_fraction) == ("fit", ["site_nuts"], 0.0)
 
 
-def _check_folder(folder: Path) -> None:
-    """Check that a run folder of ``SMALL`` holds what it must."""
-    methods = ["mc_dropout", "vi", "nuts"]
-    names = {"comparison.csv", "figures", "report.html", "run.json", "settings.yaml"}
-    assert {file.name for file in folder.iterdir()} == names | {f"posterior_{method}.nc" for method in methods}
-    assert list(pd.read_csv(folder / "comparison.csv")["method"]) == methods
-    for method in methods:
-        tree = storage.load(folder / f"posterior_{method}.nc")
-        assert tree.attrs["method"] == method
-        assert tree.attrs["seed"] == 1
-        assert (tree["posterior"].sizes["site"], tree["held_out/posterior"].sizes["site"]) == (6, 2)
-    assert len(list((folder / "figures").glob("*.png"))) >= 4
-    assert (folder / "report.html").read_text(encoding="utf-8").count("data:image/png;base64,") >= 4
-    record = json.loads((folder / "run.json").read_text())
-    assert record["status"] == "complete"
-    assert record["settings"] == Settings.from_yaml(folder / "settings.yaml").model_dump(mode="json")
-    assert record["data_fingerprint"] == data.fingerprint(data.load("synthetic", sites=8, seed=0))
-    assert set(record["wall_seconds"]) == {*methods, "comparison", "total"}
-    assert (record["seed"], record["precision"]) == (1, "float64")
-    assert {"python", "jax", "numpyro", "binn-prob"} <= set(record["versions"])
+def test_a_fit_holds_sites_out_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    _fake(monkeypatch, vi=True)
+    assert cli.main(["fit", "--sites", "5", "--method", "vi", "--test-fraction", "0.4", "--out", "out"]) == 0
+    tree = storage.load("out/posterior_vi.nc")
+    assert (tree["posterior"].sizes["site"], tree["held_out/posterior"].sizes["site"]) == (3, 2)

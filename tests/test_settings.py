@@ -119,10 +119,16 @@ def test_options_reach_the_model_and_the_methods() -> None:
     assert settings.build_methods() == {"vi": METHODS["vi"](steps=7)}
 
 
-def test_all_methods_that_serve_the_model_run_by_default() -> None:
-    assert list(Settings().build_methods()) == list(METHODS)
+def test_the_methods_of_a_comparison_by_default_serve_the_model() -> None:
+    assert list(Settings().build_methods()) == ["mc_dropout", "vi", "nuts"]
+    assert list(Settings(model={"name": "binn", "options": {"hidden": []}}).build_methods()) == ["vi", "nuts"]
+    assert list(Settings(model={"name": "site"}).build_methods()) == ["vi", "site_nuts"]
+
+
+def test_the_reference_by_default_is_the_method_that_samples_the_posterior() -> None:
     assert Settings().written_out().reference == "nuts"
-    assert list(Settings(model={"name": "site"}).build_methods()) == ["vi", "nuts"]
+    assert Settings(model={"name": "site"}).written_out().reference == "site_nuts"
+    assert Settings(methods=["vi"]).written_out().reference is None
 
 
 def test_a_method_that_cannot_serve_the_model_is_refused_before_anything_runs() -> None:

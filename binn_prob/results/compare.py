@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ import xarray as xr
 from binn_prob.errors import InputError
 from binn_prob.files import replacing
 from binn_prob.results import calibration, convergence, distance
+from binn_prob.results.convergence import Verdict
 from binn_prob.results.drawing import PART_LABELS
 from binn_prob.results.posterior import HELD_OUT, PROCESS_NAMES, group, parts, save
 
@@ -32,7 +33,7 @@ class Metric(NamedTuple):
     column: str
     label: str
     form: str
-    """How a value is printed."""
+    """How a number is printed; what is true or false is printed as yes or no."""
     section: str
     """Where the report shows it."""
 
@@ -54,11 +55,14 @@ def _metrics() -> tuple[Metric, ...]:
         ]
         rows += [Metric(f"{part}_crps", f"CRPS of log SOC, {where}", "{:.3f}", "calibration")]
     rows += [
+        Metric("converged", "converged", "{:.0f}", "convergence"),
         Metric("r_hat_max", "R-hat, largest", "{:.3f}", "convergence"),
         Metric("ess_bulk_min", "ESS of the bulk, smallest", "{:.0f}", "convergence"),
         Metric("ess_tail_min", "ESS of the tails, smallest", "{:.0f}", "convergence"),
         Metric("divergences", "divergent transitions", "{:.0f}", "convergence"),
+        Metric("e_bfmi_min", "E-BFMI, smallest of a chain", "{:.2f}", "convergence"),
         Metric("longest_trajectories", "transitions cut at the longest trajectory", "{:.0%}", "convergence"),
+        Metric("pareto_k", "k-hat of the guide", "{:.2f}", "convergence"),
     ]
     for name, words_of in words.items():
         rows += [Metric(f"{name}_correlation", f"{words_of}: correlation", "{:.3f}", "agreement")]
@@ -69,6 +73,9 @@ def _metrics() -> tuple[Metric, ...]:
 
 METRICS = _metrics()
 """Columns of :attr:`Comparison.table`, defined in ``calibration``, ``convergence`` and ``distance``."""
+
+_DIAGNOSTICS = [metric.column for metric in METRICS if metric.section == "convergence" and metric.column != "converged"]
+"""Fields of :class:`binn_prob.results.convergence.Convergence` that are columns of the table."""
 
 
 class Fitted(Protocol):
@@ -90,7 +97,7 @@ class Comparison:
     table: pd.DataFrame
     """One row per method, one column per metric of :data:`METRICS`; NaN where a number does not exist."""
     convergence: Mapping[str, convergence.Convergence]
-    """Diagnostics of the chains of each method; blank for draws that are not Markov chains."""
+    """Diagnostics of each method, and the verdict; blank where a method has no such diagnostic."""
 
     def __repr__(self) -> str:
         return self.table_text()
@@ -104,9 +111,9 @@ class Comparison:
             console.print(render(self.table))
         return captured.get()
 
-    def doubts(self) -> dict[str, str]:
-        """Return what speaks against convergence, by method with Markov chains that have not converged."""
-        return {name: words for name, found in self.convergence.items() if (words := convergence.doubts(found))}
+    def verdicts(self) -> dict[str, Verdict]:
+        """Return for each method whether it has converged, and why not."""
+        return {name: found.verdict for name, found in self.convergence.items()}
 
     def figures(self, folder: str | Path) -> dict[str, Path]:
         """Write every figure as PNG into a folder, which is made if need be, and return the paths by name."""
@@ -206,18 +213,25 @@ def render(table: pd.DataFrame) -> Table:
 
 def printed(table: pd.DataFrame, metric: Metric) -> list[str]:
     """Return the values of a metric as text, one per method, empty where there is none."""
-    return ["" if pd.isna(value) else metric.form.format(float(value)) for value in table[metric.column]]
+    return [_printed(value, metric.form) for value in table[metric.column]]
+
+
+def _printed(value: Any, form: str) -> str:
+    """Return a value as text."""
+    if isinstance(value, bool | np.bool):
+        return "yes" if value else "no"
+    return "" if pd.isna(value) else form.format(float(value))
 
 
 def _row(tree: xr.DataTree, chains: convergence.Convergence, reference: xr.DataTree | None) -> dict[str, float]:
     """Return the metrics of one method."""
-    row = {
+    row: dict[str, float] = {
         f"{part}_{name}": value
         for part, each in parts(tree).items()
         for name, value in calibration.scores(each).items()
     }
     row |= {f"{part}_true_parameters_90": calibration.parameter_coverage(each) for part, each in parts(tree).items()}
-    row |= {name: value for name, value in asdict(chains).items() if name != "worst"}
+    row |= {name: getattr(chains, name) for name in _DIAGNOSTICS} | {"converged": chains.verdict.converged}
     if reference is not None:
         agreement = distance.agreement(tree, reference)
         for measure in distance.MEASURES:

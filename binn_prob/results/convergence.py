@@ -1,159 +1,244 @@
-"""Have the Markov chains converged?  R-hat, effective sample size and divergences, by arviz_stats.
+"""Can the draws be trusted to be those of the posterior that the method aims at?  A verdict, with its reasons.
 
-Only draws that form Markov chains get these numbers, and only from two chains on: R-hat asks whether chains that
-started apart have come to agree.  For every other tree they do not exist and are left blank.
+Markov chains are judged by R-hat, effective sample sizes, divergences and E-BFMI; R-hat asks whether chains that
+started apart have come to agree, so that it needs two chains.  What was optimised is judged by its loss, and a guide by
+the k-hat of its importance weights.  What a method has not recorded is not judged.
 
-Source: Vehtari, Gelman, Simpson, Carpenter and Bürkner 2021, Rank-normalization, folding, and localization: an improved
-R-hat for assessing convergence of MCMC, Bayesian Analysis 16(2), 667–718.
+Sources: Vehtari, Gelman, Simpson, Carpenter and Bürkner 2021, Bayesian Analysis 16(2), 667–718, section 4 (R-hat, ESS);
+Betancourt 2016, arXiv:1604.00695 (E-BFMI); Vehtari, Simpson, Gelman, Yao and Gabry 2024, Pareto smoothed importance
+sampling, JMLR 25(72) (k-hat).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from binn_prob.results.posterior import group, is_markov_chain, scalar_names
+from binn_prob.results import diagnostics
+from binn_prob.results.diagnostics import draws_of, has_chains, measures, statistic
+from binn_prob.results.posterior import group, is_markov_chain
 
-__all__ = ["ESS_BAR", "R_HAT_BAR", "Convergence", "doubts", "draws_of", "has_chains", "measures", "summarise"]
+__all__ = [
+    "BARS", "Bar", "Convergence", "Verdict", "by_site", "draws_of", "has_chains", "measures", "summarise", "verdict",
+]  # fmt: skip
 
-R_HAT_BAR, ESS_BAR = 1.01, 400
-"""Largest R-hat and smallest effective sample size of chains that have converged."""
 
-_FEWEST_DRAWS = 4
-"""Half a chain must hold two draws for its variance to exist."""
+class Bar(NamedTuple):
+    """What a diagnostic must reach."""
 
-_WORST = 5
-"""How many of the worst quantities are named."""
+    limit: float
+    meets: Callable[[Any, float], Any]
+    """Whether values are on the right side of the limit; a value that is not a number never is"""
+    worst: Callable[[Any], Any]
+    """The worst of some values"""
+    words: str
+    """How a miss reads"""
 
-_TAILS = (0.05, 0.95)
-"""Quantiles whose effective sample size is that of the tails (Vehtari et al. 2021, section 4.3)."""
+
+BARS: dict[str, Bar] = {
+    "r_hat": Bar(1.01, np.less_equal, np.max, "R-hat up to {:.3f} (bar {})"),
+    "ess_bulk": Bar(400, np.greater_equal, np.min, "bulk ESS down to {:.0f} (bar {})"),
+    "ess_tail": Bar(400, np.greater_equal, np.min, "tail ESS down to {:.0f} (bar {})"),
+    "divergences": Bar(0, np.less_equal, np.sum, "{:.0f} divergent transitions"),
+    "e_bfmi": Bar(0.3, np.greater_equal, np.min, "E-BFMI of a chain down to {:.2f} (bar {})"),
+    "pareto_k": Bar(0.7, np.less_equal, np.max, "k-hat {:.2f} (bar {})"),
+    "loss_fall": Bar(0.5, np.less_equal, np.max, "a loss that still falls, by {:.1f} of its own spread (bar {})"),
+}
+"""Every bar, in the order in which reasons are given.  A fall of the loss counts once it is beyond doubt: more than
+three of its standard errors; see :func:`binn_prob.results.diagnostics.fall`."""
+
+_DOUBT = 3.0
+"""Standard errors up to which a fall of the loss may be noise."""
+
+_NAMED = 5
+"""How many of the worst quantities, and of the sites, are named."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a fit has converged, and what speaks against it."""
+
+    converged: bool
+    """Whether every bar is met"""
+    reasons: tuple[str, ...] = ()
+    """Which bars are missed, and by how much; empty if it has converged"""
+
+    def __str__(self) -> str:
+        return "converged" if self.converged else f"not converged: {'; '.join(self.reasons)}"
 
 
 @dataclass(frozen=True)
 class Convergence:
     """The worst of each diagnostic over the parameters, the processes and the scalars; NaN where it does not exist."""
 
+    verdict: Verdict
+    """What they add up to."""
     r_hat_max: float = math.nan
-    """Largest rank-normalised split R-hat; below 1.01 is the usual bar."""
+    """Largest rank-normalised split R-hat."""
     ess_bulk_min: float = math.nan
-    """Smallest effective sample size of the bulk; 400 is the usual bar for four chains."""
+    """Smallest effective sample size of the bulk."""
     ess_tail_min: float = math.nan
     """Smallest effective sample size of the 5 % and 95 % quantiles."""
     divergences: float = math.nan
     """Number of divergent transitions after warm-up; any above 0 means a region that the chains could not enter."""
+    e_bfmi_min: float = math.nan
+    """Smallest estimated Bayesian fraction of missing information of a chain."""
     longest_trajectories: float = math.nan
     """Share of transitions cut at the greatest length of a trajectory; many mean that the chains move slowly."""
+    pareto_k: float = math.nan
+    """Shape of the tail of the importance weights of a guide."""
     worst: tuple[str, ...] = ()
     """Labels of the quantities with the largest R-hat, the largest first."""
 
 
-def has_chains(tree: xr.DataTree) -> bool:
-    """Say whether the tree holds at least two Markov chains of at least four draws."""
-    sizes = group(tree, "posterior").sizes
-    return is_markov_chain(tree) and sizes["chain"] > 1 and sizes["draw"] >= _FEWEST_DRAWS
+def verdict(tree: xr.DataTree) -> Verdict:
+    """Judge a posterior by :data:`BARS`.
+
+    Where sites have chains of their own each is judged by itself, and the reasons say how many miss a bar.
+    """
+    return summarise(tree).verdict
 
 
 def summarise(tree: xr.DataTree) -> Convergence:
-    """Return the worst diagnostics of a tree.
-
-    Parameters
-    ----------
-    tree : xarray.DataTree
-        A posterior.
+    """Return the worst diagnostics of a tree and the verdict.
 
     Returns
     -------
     Convergence
-        Blank for draws that are not Markov chains; with one chain only the divergences are known.  A diagnostic is also
-        blank where draws are not finite.
+        Blank but for what its method records: R-hat and effective sample sizes of at least two Markov chains, k-hat of
+        a guide.  A diagnostic is also blank where draws are not finite; it then misses its bar.
     """
-    if not is_markov_chain(tree):
-        return Convergence()
-    divergences = float(_statistic(tree, "diverging").sum(skipna=False))
-    longest = float(_statistic(tree, "reached_max_treedepth").mean(skipna=False))
-    if not has_chains(tree):
-        return Convergence(divergences=divergences, longest_trajectories=longest)
-    every = measures(tree)
+    measured = measures(tree) if has_chains(tree) else None
+    found = _overall(tree, measured)
+    sites = _by_site(tree, measured) if _has_own_chains(tree) else None
     return Convergence(
-        r_hat_max=float(every["r_hat"].max(skipna=False)),
-        ess_bulk_min=float(every["ess_bulk"].min(skipna=False)),
-        ess_tail_min=float(every["ess_tail"].min(skipna=False)),
-        divergences=divergences,
-        longest_trajectories=longest,
-        worst=_largest(every["r_hat"]),
+        verdict=_judged(tree, found, sites),
+        r_hat_max=found.get("r_hat", math.nan),
+        ess_bulk_min=found.get("ess_bulk", math.nan),
+        ess_tail_min=found.get("ess_tail", math.nan),
+        divergences=found.get("divergences", math.nan),
+        e_bfmi_min=found.get("e_bfmi", math.nan),
+        longest_trajectories=float(statistic(tree, "reached_max_treedepth").mean(skipna=False)),
+        pareto_k=found.get("pareto_k", math.nan),
+        worst=() if measured is None else _largest(measured["r_hat"]),
     )
 
 
-def doubts(found: Convergence) -> str:
-    """Say in one line what speaks against the chains having converged; empty if nothing does, or there are no chains.
+def by_site(tree: xr.DataTree) -> xr.Dataset:
+    """Judge every site by itself.
 
-    Bars: Vehtari et al. 2021, section 4.
-    """
-    checks = (
-        (found.r_hat_max > R_HAT_BAR, f"R-hat up to {found.r_hat_max:.2f} (bar {R_HAT_BAR})"),
-        (found.ess_bulk_min < ESS_BAR, f"bulk ESS down to {found.ess_bulk_min:.0f} (bar {ESS_BAR})"),
-        (found.ess_tail_min < ESS_BAR, f"tail ESS down to {found.ess_tail_min:.0f} (bar {ESS_BAR})"),
-        (found.divergences > 0, f"{found.divergences:.0f} divergent transitions"),
-    )
-    return ", ".join(words for failed, words in checks if failed)
-
-
-def measures(tree: xr.DataTree) -> xr.Dataset:
-    """Return ``r_hat``, ``ess_bulk`` and ``ess_tail`` of every parameter, process and scalar.
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        Of Markov chains.  Sampler statistics count where each site has its own, (chain, draw, site).
 
     Returns
     -------
     xarray.Dataset
-        With the dimension ``quantity``, whose labels read ``q10[site 3]``.  What all draws agree on to the last bit,
-        such as the plant carbon input of a site, has no distribution to diagnose and is not in it.
+        With the dimension ``site``: ``r_hat``, the largest, ``ess_bulk`` and ``ess_tail``, the smallest of its
+        parameters, processes and scalars; ``divergences``; ``e_bfmi``, the smallest of its chains; ``converged``,
+        whether all bars are met; ``reason``, why not, else empty.  NaN where a diagnostic does not exist.
     """
-    import arviz_stats
-
-    draws = xr.Dataset({"value": _varying(tree)})
-    # Chains that each stand still at another value have R-hat infinity: a division by zero that is meant.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return xr.Dataset(
-            {
-                "r_hat": arviz_stats.rhat(draws, method="rank")["value"],
-                "ess_bulk": arviz_stats.ess(draws, method="bulk")["value"],
-                "ess_tail": arviz_stats.ess(draws, method="tail", prob=_TAILS)["value"],
-            }
-        )
+    return _by_site(tree, measures(tree) if has_chains(tree) else None)
 
 
-def draws_of(tree: xr.DataTree, label: str) -> xr.DataArray:
-    """Return the draws (chain, draw) of a quantity by its label in :func:`measures`."""
-    return _varying(tree).sel(quantity=label)
+def _overall(tree: xr.DataTree, measured: xr.Dataset | None) -> dict[str, float]:
+    """Return the worst value of every diagnostic that there is."""
+    found: dict[str, float] = {}
+    if measured is not None:
+        found |= {
+            name: float(BARS[name].worst(measured[name].to_numpy())) for name in ("r_hat", "ess_bulk", "ess_tail")
+        }
+    if is_markov_chain(tree):
+        recorded = {"divergences": statistic(tree, "diverging"), "e_bfmi": diagnostics.energy_fraction(tree)}
+        found |= {name: float(BARS[name].worst(one.to_numpy())) for name, one in recorded.items() if one.ndim}
+    if "pareto_k" in tree.attrs:
+        found["pareto_k"] = float(tree.attrs["pareto_k"])
+    fallen = diagnostics.fall(loss) if (loss := statistic(tree, "loss")).ndim else None
+    if fallen is not None:
+        found["loss_fall"] = fallen.spreads if not fallen.errors <= _DOUBT else 0.0
+    return found
 
 
-def _varying(tree: xr.DataTree) -> xr.DataArray:
-    """Return every parameter, process and scalar that is not the same in all draws, (chain, draw, quantity)."""
-    posterior = group(tree, "posterior")
-    columns, labels = [], []
-    for name, kind in (("parameters", "parameter"), ("processes", "process")):
-        values = posterior[name].transpose("chain", "draw", "site", kind)
-        columns.append(values.to_numpy().reshape(*values.shape[:2], -1))
-        labels += [f"{item}[site {site}]" for site in values["site"].values for item in values[kind].values]
-    for name in scalar_names(tree):
-        values = posterior[name]
-        columns.append(values.to_numpy().reshape(*values.shape[:2], -1))
-        labels += [name] if values.ndim == 2 else [f"{name}[site {site}]" for site in values["site"].values]
-    draws = np.concatenate(columns, axis=-1)
-    varying = ~(draws == draws[:1, :1]).all(axis=(0, 1))
-    names = np.array(labels)[varying]
-    return xr.DataArray(draws[..., varying], dims=("chain", "draw", "quantity"), coords={"quantity": names})
+def _judged(tree: xr.DataTree, found: Mapping[str, float], sites: xr.Dataset | None) -> Verdict:
+    """Return the verdict on what was found, over all sites or site by site."""
+    reasons = [] if sites is None else _reasons_by_site(sites)
+    reasons += [
+        BARS[name].words.format(value, BARS[name].limit)
+        for name, value in found.items()
+        if not BARS[name].meets(value, BARS[name].limit) and (sites is None or name not in sites)
+    ]
+    posterior = group(tree, "posterior").sizes
+    if is_markov_chain(tree) and not has_chains(tree):
+        reasons.append(f"{posterior['chain']} × {posterior['draw']} draws, too few for R-hat (bar 2 × 4)")
+    if (loss := statistic(tree, "loss")).ndim and "loss_fall" not in found:
+        reasons.append(f"{loss.size} training steps, too few to say whether the loss has settled (bar 500)")
+    if not reasons and not found:
+        reasons.append("nothing recorded by which to tell")
+    return Verdict(not reasons, tuple(reasons))
+
+
+def _reasons_by_site(sites: xr.Dataset) -> list[str]:
+    """Return which bars are missed at how many sites."""
+    reasons = []
+    for name, missed in _missed(sites).items():
+        if missed.any():
+            values, labels = sites[name].to_numpy()[missed], sites["site"].to_numpy()[missed]
+            words = BARS[name].words.format(BARS[name].worst(values), BARS[name].limit)
+            named = ", ".join(map(str, labels[:_NAMED])) + (", …" if len(labels) > _NAMED else "")
+            reasons.append(f"{len(labels)} of {sites.sizes['site']} sites: {words} (sites {named})")
+    return reasons
+
+
+def _by_site(tree: xr.DataTree, measured: xr.Dataset | None) -> xr.Dataset:
+    """Judge every site by itself, from the diagnostics of every quantity, if there are any."""
+    labels = group(tree, "posterior")["site"]
+    columns = {name: _worst_of_sites(name, measured, len(labels)) for name in ("r_hat", "ess_bulk", "ess_tail")}
+    diverging, energy = statistic(tree, "diverging"), diagnostics.energy_fraction(tree)
+    if "site" in diverging.dims:
+        columns["divergences"] = diverging.sum(("chain", "draw")).to_numpy().astype(float)
+    if "site" in energy.dims:
+        columns["e_bfmi"] = energy.min("chain", skipna=False).to_numpy()
+    judged = xr.Dataset({name: ("site", values) for name, values in columns.items()}, coords={"site": labels})
+    missed = _missed(judged)
+    reasons = np.full(len(labels), "", dtype=object)
+    for name, here in missed.items():
+        for place in np.flatnonzero(here):
+            words = BARS[name].words.format(columns[name][place], BARS[name].limit)
+            reasons[place] = f"{reasons[place]}; {words}" if reasons[place] else words
+    return judged.assign(converged=("site", reasons == ""), reason=("site", reasons))
+
+
+def _missed(sites: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return for every bar which sites miss it."""
+    return {name: ~bar.meets(sites[name].to_numpy(), bar.limit) for name, bar in BARS.items() if name in sites}
+
+
+def _worst_of_sites(name: str, measured: xr.Dataset | None, sites: int) -> np.ndarray:
+    """Return the worst value of a diagnostic at every site; NaN where nothing varies, or a value is not a number."""
+    if measured is None:
+        return np.full(sites, math.nan)
+    largest = BARS[name].worst is np.max
+    worst = np.full(sites, -math.inf if largest else math.inf)
+    of_a_site = measured["place"].to_numpy() >= 0
+    places, values = measured["place"].to_numpy()[of_a_site], measured[name].to_numpy()[of_a_site]
+    (np.maximum if largest else np.minimum).at(worst, places, values)
+    worst[np.bincount(places, minlength=sites) == 0] = math.nan
+    return worst
+
+
+def _has_own_chains(tree: xr.DataTree) -> bool:
+    """Say whether every site has Markov chains of its own."""
+    statistics = group(tree, "sample_stats").values() if "sample_stats" in tree.children else ()
+    return is_markov_chain(tree) and any({"chain", "draw", "site"} <= set(one.dims) for one in statistics)
 
 
 def _largest(r_hat: xr.DataArray) -> tuple[str, ...]:
     """Return the labels of the largest values, those that are not finite first."""
-    order = np.argsort(-np.nan_to_num(r_hat.to_numpy(), nan=np.inf), kind="stable")[:_WORST]
+    order = np.argsort(-np.nan_to_num(r_hat.to_numpy(), nan=np.inf), kind="stable")[:_NAMED]
     return tuple(str(label) for label in r_hat["quantity"].values[order])
-
-
-def _statistic(tree: xr.DataTree, name: str) -> xr.DataArray:
-    """Return a statistic of the sampler by draw; NaN if it was not recorded."""
-    recorded = "sample_stats" in tree.children and name in tree.children["sample_stats"].data_vars
-    return group(tree, "sample_stats")[name] if recorded else xr.DataArray(math.nan)

@@ -34,7 +34,10 @@ RESOLUTION = 130
 SOC_UNIT = "kg C m$^{-3}$"
 """Figures show soil organic carbon in kg, whose numbers are short; :func:`in_thousands` prints them."""
 
-_LABELS = {"mc_dropout": "MC dropout", "vi": "VI", "nuts": "NUTS"}
+_LABELS = {
+    "mc_dropout": "MC dropout", "vi": "VI", "nuts": "NUTS", "deep_ensemble": "deep ensemble", "laplace": "Laplace",
+    "site_nuts": "NUTS by site", "proda_metropolis": "PRODA's Metropolis",
+}  # fmt: skip
 _COLOURS = {"mc_dropout": "#D55E00", "vi": "#009E73", "nuts": "#0072B2"}
 _MORE_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = {"mc_dropout": ":", "vi": "--", "nuts": "-"}

@@ -93,8 +93,9 @@ def build(
         The same with the noise of an observation [g C m-3].
     scalars : mapping of arrays of shape (chain, draw) or (chain, draw, site)
         Parameters that all sites share, or one number per site, such as ``soc_scale``.
-    sample_stats : mapping of arrays of shape (chain, draw) or (step,)
-        Diagnostics by draw (``diverging``, …) or by training step (``loss``).  Empty: the group is left out.
+    sample_stats : mapping of arrays of shape (chain, draw), (chain, draw, site), (site,) or (step,)
+        Diagnostics by draw (``diverging``, …), where sites have chains of their own also by site, or by training step
+        (``loss``).  Empty: the group is left out.
     dataset : xarray.Dataset
         The sites: ``soc``, ``depth``, ``bedrock_layer``, the coordinates of ``site``, ``true_parameters`` if known.
     attrs : mapping
@@ -242,11 +243,12 @@ def _variable(name: str, array: ArrayLike, dimensions: tuple[str, ...], sizes: M
 
 
 def _statistic(name: str, array: ArrayLike, sizes: Mapping[str, int]) -> xr.DataArray:
-    """Return a diagnostic by draw or by training step."""
+    """Return a diagnostic by draw, by draw and site, by site, or, if it is the ``loss``, by training step."""
     values = np.asarray(array)
-    if values.ndim == 1:
+    if name == "loss":
         return xr.DataArray(values, dims="step", coords={"step": np.arange(len(values))})
-    return _variable(name, values, _DRAWN, sizes)
+    dimensions = {1: ("site",), 3: (*_DRAWN, "site")}.get(values.ndim, _DRAWN)
+    return _variable(name, values, dimensions, sizes)
 
 
 def _taken(dataset: xr.Dataset, name: str, dimensions: tuple[str, ...]) -> xr.DataArray:

@@ -101,7 +101,7 @@ def render(comparison: Comparison, drawn: Mapping[str, bytes], *, command: str |
         },
         cost=_cost(comparison),
         processes=_processes(comparison.trees),
-        doubts={plots.label(name): words for name, words in comparison.doubts().items()},
+        verdicts={plots.label(name): str(verdict) for name, verdict in comparison.verdicts().items()},
         worst={plots.label(name): chains.worst for name, chains in comparison.convergence.items() if chains.worst},
         figures=_figures(drawn),
         provenance=_provenance(comparison.trees),

@@ -7,7 +7,7 @@ from pathlib import Path
 import xarray as xr
 
 from binn_prob.errors import InputError
-from binn_prob.files import replacing
+from binn_prob.files import replacing, reserved
 
 __all__ = ["load", "save"]
 
@@ -19,6 +19,9 @@ _CONTENTS = {
 }
 """What a tree must hold, by group."""
 
+_OVERHEAD = 2**20
+"""What a netCDF file may take beside its arrays, at most [byte]."""
+
 _ATTRIBUTES = {"method", "markov_chain"}
 
 
@@ -28,9 +31,11 @@ def save(tree: xr.DataTree, path: str | Path) -> Path:
     Raises
     ------
     InputError
-        If the folder does not exist.
+        If the folder does not exist, or the disk is full.
     """
     with replacing(path) as temporary:
+        # HDF5 may bring down the process when it closes a file that it could not finish.
+        reserved(temporary, sum(group.dataset.nbytes for group in tree.subtree) * 21 // 20 + _OVERHEAD)
         tree.to_netcdf(temporary, engine="h5netcdf")
     return Path(path)
 

@@ -12,8 +12,10 @@ import pytest
 
 from binn_prob.clm5 import INTERFACE_DEPTH
 from binn_prob.errors import InputError
-from binn_prob.inference import METHODS, NUTS, VI, Fit, MCDropout
-from binn_prob.models import BINN, SiteModel
+from binn_prob.inference import METHODS, NUTS, SGHMC, VI, DeepEnsemble, Fit, Laplace, MCDropout, ProdaMetropolis
+from binn_prob.models import BINN, NeuralPrior, SiteModel
+
+pytestmark = pytest.mark.usefixtures("soil_that_costs_nothing")
 
 
 class Case(NamedTuple):
@@ -26,16 +28,23 @@ class Case(NamedTuple):
 
 TRAINED = frozenset({"loss"})
 SAMPLED = frozenset({"diverging", "acceptance_rate", "n_steps", "energy", "step_size", "reached_max_treedepth"})
+STIRRED = frozenset({"kinetic_temperature", "step_size"})
+WALKED = frozenset({"acceptance_rate", "chains_out_of_bounds"})
 SMALL = BINN(hidden=(4,))
 QUICK = NUTS(chains=2, warmup=30, draws=20, max_tree_depth=4, start_steps=200)
+STIR = SGHMC(chains=2, warmup=10, draws=20, thinning=5, batch_sites=4, start_steps=200)
+WALK = ProdaMetropolis(chains=2, exploration=1000, iterations=2000, adapt_after=500, draws=20, reruns=0)
 
 CASES = {
     "mc_dropout, binn": Case(MCDropout(draws=30, steps=200), SMALL, 1, 30, TRAINED),
     "vi, binn": Case(VI(draws=30, steps=200), SMALL, 1, 30, TRAINED),
-    "vi low rank, binn": Case(VI(guide="low_rank", draws=30, steps=100), SMALL, 1, 30, TRAINED),
+    "deep_ensemble, binn": Case(DeepEnsemble(members=3, steps=200), SMALL, 1, 3, TRAINED),
+    "laplace, binn": Case(Laplace(draws=30, steps=200), SMALL, 1, 30, TRAINED),
     "nuts, binn": Case(QUICK, SMALL, 2, 20, SAMPLED),
+    "sghmc in batches, binn": Case(STIR, SMALL, 2, 20, STIRRED),
     "vi, site": Case(VI(draws=30, steps=200), SiteModel(), 1, 30, TRAINED),
-    "nuts, site": Case(QUICK, SiteModel(), 2, 20, SAMPLED),
+    "vi, neural prior": Case(VI(draws=30, steps=200), NeuralPrior(hidden=(4,)), 1, 30, TRAINED),
+    "proda metropolis, site": Case(WALK, SiteModel(), 1, 20, WALKED),
 }
 TABLE = pytest.mark.parametrize("name", CASES)
 
@@ -75,15 +84,17 @@ def test_draws_have_chains_and_draws_in_front(name, fits):
 def test_statistics_are_those_of_the_method(name, fits):
     case, fit = CASES[name], fits(name)
     assert set(fit.sample_stats) == case.statistics
-    assert fit.markov_chain == (case.statistics == SAMPLED)
+    assert fit.markov_chain == (case.statistics in (SAMPLED, STIRRED))
     assert fit.wall_seconds > 0.0
 
 
 @TABLE
 def test_results_have_the_same_form_whatever_the_method(name, fits):
     tree, reference = fits(name).posterior(), fits("nuts, binn").posterior()
+    own = fits(name).attributes.keys()
     assert structure(tree) == structure(reference)
-    assert tree.attrs.keys() == reference.attrs.keys()
+    assert tree.attrs.keys() - own == reference.attrs.keys() - own
+    assert own <= tree.attrs.keys()
     assert tree.attrs["method"] == CASES[name].method.name
 
 
@@ -134,6 +145,14 @@ def test_training_lowers_the_loss(name, fits):
     assert loss[-50:].mean() < loss[:50].mean()
 
 
+def test_statistics_of_sites_go_with_the_sites(fits, split):
+    fit = fits("proda metropolis, site")
+    whole, part = fit.posterior(), fit.predict(split[0].isel(site=[3, 1]))
+    for name in WALKED:
+        expected = whole[f"sample_stats/{name}"].isel(site=[3, 1])
+        np.testing.assert_array_equal(part[f"sample_stats/{name}"], expected)
+
+
 def test_dropout_draws_spread_with_the_rate(split):
     spread = []
     for rate in (0.05, 0.5):
@@ -178,14 +197,23 @@ def test_methods_have_their_words():
     ("make", "word"),
     [
         (lambda: MCDropout(rate=1.0), "rate"),
+        (lambda: MCDropout(rate="learnt"), "rate"),
         (lambda: MCDropout(draws=0), "draws"),
         (lambda: VI(guide="median_field"), "guide"),
         (lambda: VI(learning_rate=0.0), "learning_rate"),
         (lambda: VI(patience=0), "patience"),
         (lambda: VI(steps=1.5), "steps"),
+        (lambda: VI(batch_sites=0), "batch_sites"),
+        (lambda: DeepEnsemble(members=0), "members"),
+        (lambda: Laplace("first_layer"), "weights"),
         (lambda: NUTS(chains=0), "chains"),
         (lambda: NUTS(target_accept=1.5), "target_accept"),
         (lambda: NUTS(chain_method="serial"), "chain_method"),
+        (lambda: SGHMC(thinning=0), "thinning"),
+        (lambda: SGHMC(decay=-0.5), "decay"),
+        (lambda: SGHMC(batch_sites=1.5), "batch_sites"),
+        (lambda: SGHMC(friction=10.0), "friction"),
+        (lambda: SGHMC(chain_method="serial"), "chain_method"),
     ],
 )
 def test_impossible_options_are_named(make, word):

@@ -107,7 +107,7 @@ def test_wide_things_scroll_in_their_own_box(text):
 def test_a_single_method_without_chains_or_reference(tree_of):
     text = report.render(compare({"vi": tree_of(draws=10)}), {})
     assert "No method was named as the reference" in text
-    assert "No method here draws Markov chains" in text
+    assert "<strong>VI</strong>: not converged: 50 training steps, too few" in text
     assert "Fit with the settings" in text
     parsed(text)
 

@@ -1,0 +1,47 @@
+"""The commands about data: download them, look at them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from binn_prob.cli_options import Sites, number_or_ids
+from binn_prob.errors import InputError
+
+__all__ = ["data_app"]
+
+data_app = typer.Typer(help="The data: download them, look at them.", rich_markup_mode=None)
+
+Folder = Annotated[Path | None, typer.Option(help="Folder of the published files. [default: the cache of downloads]")]
+
+
+@data_app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="new-york")],
+    folder: Folder = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Download published files, each checked against its SHA-256."""
+    if name != "new-york":
+        raise InputError(
+            f"dataset {name!r}", "new-york, the one that is downloaded", "write  binn-prob data fetch new-york"
+        )
+    from binn_prob.data import new_york
+
+    typer.echo(new_york.fetch(folder, progressbar=not quiet))
+
+
+@data_app.command()
+def describe(
+    name: Annotated[str, typer.Argument(help="synthetic or new-york")],
+    sites: Sites = None,
+    seed: Annotated[int, typer.Option(help="Of the synthetic sites, or of the choice of sites.")] = 0,
+    folder: Folder = None,
+) -> None:
+    """Print how many sites and observations there are, what they hold, and what was left out and why."""
+    import binn_prob.data
+
+    table = binn_prob.data.describe(binn_prob.data.load(name, sites=number_or_ids(sites), seed=seed, folder=folder))  # type: ignore[arg-type]
+    typer.echo(table.to_string(float_format="{:.6g}".format))

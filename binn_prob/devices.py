@@ -1,0 +1,69 @@
+"""Where, and how precisely, JAX computes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Any, Literal
+
+from binn_prob.errors import InputError
+from binn_prob.precision import ENVIRONMENT_VARIABLE, Precision, chosen_precision, use_precision
+
+__all__ = ["Device", "use_device", "useful_devices"]
+
+Device = Literal["auto", "cpu", "gpu"]
+
+_OTHER_DEVICE = {
+    "cpu": "start a new process, for JAX keeps the device it has started on",
+    "gpu": "install a JAX that supports the GPU of this machine, or choose --device cpu",
+}
+
+
+def useful_devices(methods: Collection[Any]) -> int:
+    """Return as how many devices one CPU serves some methods best.
+
+    Methods for independent sites share them out among the devices, and so keep every core busy; the others run each
+    Markov chain on a device of its own.
+    """
+    shared = [getattr(one, "needs_independent_sites", False) for one in methods]
+    chains = [getattr(one, "chains", 1) for one in methods]
+    return max(_cores() if sites else number for sites, number in zip(shared, chains, strict=True))
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_device(device: Device, precision: Precision | None, devices: int = 1) -> None:
+    """Choose where and how precisely JAX computes, before it starts.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "gpu"}
+    precision : {"float64", "float32"}, optional
+        Default: the environment variable ``BINN_PROB_PRECISION``, else float64.
+    devices : int
+        As how many devices JAX is to see a CPU; what runs on several of them runs side by side.
+
+    Raises
+    ------
+    InputError
+        If there is no such device, or JAX already runs on another one.
+    """
+    os.environ[ENVIRONMENT_VARIABLE] = chosen_precision(precision)  # binn_prob.clm5 reads it when it is imported
+    import jax
+
+    use_precision(precision)
+    if device == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    with suppress(RuntimeError):  # JAX has started, and keeps the devices that it has
+        jax.config.update("jax_num_cpu_devices", devices)
+    try:
+        found = jax.default_backend()
+    except (RuntimeError, AssertionError) as error:
+        got = f"a JAX that does not start ({' '.join(str(error).split())[:120]})"
+        raise InputError(got, "a device that it supports", "unset JAX_PLATFORMS, or choose --device cpu") from None
+    if device not in ("auto", found):
+        raise InputError(f"JAX on a {found}", f"a {device}", _OTHER_DEVICE[device])

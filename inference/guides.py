@@ -1,0 +1,48 @@
+"""Families of distributions that are fitted to a posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from numpyro.infer import autoguide, init_to_sample
+
+from binn_prob.errors import InputError
+
+__all__ = ["GUIDES", "family", "guide_name"]
+
+GUIDES: dict[str, type[autoguide.AutoContinuous]] = {
+    "mean_field": autoguide.AutoNormal,
+    "low_rank": autoguide.AutoLowRankMultivariateNormal,
+    "full_rank": autoguide.AutoMultivariateNormal,
+    "iaf": autoguide.AutoIAFNormal,
+    "bnaf": autoguide.AutoBNAFNormal,
+}
+"""NumPyro's guides by name, on the unconstrained scale of the D latent numbers:
+
+- ``mean_field``: independent Gaussians; 2 D numbers to fit.
+- ``low_rank``: a Gaussian whose covariance is diagonal plus one of rank √D; about D^1.5 numbers.
+- ``full_rank``: a Gaussian with any covariance; D² / 2 numbers.
+- ``iaf``: three inverse autoregressive flows (Kingma et al. 2016, NeurIPS); about 12 D² numbers.
+- ``bnaf``: a block neural autoregressive flow (De Cao et al. 2019, UAI), the most flexible; about 80 D² numbers, and
+  about a second for each of the D to set it up: for a few dozen latent numbers.
+
+The flows need smaller steps than the Gaussians: a learning rate of about 0.001 with a few hundred latent numbers.
+"""
+
+
+def family(name: str, prior: Callable[..., object]) -> Callable[[], autoguide.AutoContinuous]:
+    """Return what makes a new guide of that name, of the latent sites of a prior, started from a draw of it."""
+    guide = GUIDES[name]
+    return lambda: guide(prior, init_loc_fn=init_to_sample)
+
+
+def guide_name(what: str, name: object) -> None:
+    """Refuse what is not the name of a guide.
+
+    Raises
+    ------
+    InputError
+        If ``name`` is not one of :data:`GUIDES`; ``what`` says where it stood.
+    """
+    if not isinstance(name, str) or name not in GUIDES:
+        raise InputError(f"{what} {name!r}", f"one of {', '.join(GUIDES)}", "choose one of them")

@@ -1,0 +1,177 @@
+"""The table of methods: its cases can be fitted, its document is whole, and the script fills it in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from math import sqrt
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import binn_prob as bp
+from binn_prob.inference import METHODS
+
+pytestmark = pytest.mark.usefixtures("soil_that_costs_nothing")
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = ("method_cases", "method_scores", "method_table", "methods")
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[SimpleNamespace]:
+    """The modules of the script, which find each other because they lie in one folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        yield SimpleNamespace(**{name: imported(name) for name in FILES})
+        for name in FILES:
+            sys.modules.pop(name)
+
+
+def imported(name: str) -> ModuleType:
+    __import__(name)
+    return sys.modules[name]
+
+
+def cells(text: str, count: int) -> list[list[str]]:
+    """The first cells of every row of the tables in a text."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return [line[:count] for line in lines]
+
+
+def test_names_are_unique(bench):
+    assert len(bench.method_cases.BY_NAME) == len(bench.method_cases.CASES)
+    assert bench.method_cases.REFERENCE in bench.method_cases.BY_NAME
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_every_case_can_be_made(bench, small):
+    for case in bench.method_cases.CASES:
+        model, method = case.build(small)
+        assert (model.name, method.name) == (case.model, case.method)
+        if case.first:
+            assert not bench.method_cases.BY_NAME[case.first].build(small)[0].has_network
+        else:
+            assert not (method.needs_hidden_units and not model.has_hidden_units)
+            assert not (method.needs_independent_sites and model.has_network)
+
+
+def test_every_method_is_a_case(bench):
+    assert {case.method for case in bench.method_cases.CASES} == {*METHODS, "upscaling"}
+
+
+def test_the_document_has_a_row_for_every_case(bench):
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    inside = text.partition(bench.method_table.BEGIN)[2].partition(bench.method_table.END)[0]
+    assert cells(inside, 3) == cells(bench.method_table.table(bench.method_cases.CASES, {}, ""), 3)
+
+
+def test_the_document_says_of_every_method_what_its_draws_are(bench):
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    _, _, after = text.partition(bench.method_table.END)
+    assert {f"`{word}`" for word in METHODS} <= {first for (first,) in cells(after, 1)}
+
+
+def test_rewriting_keeps_what_people_wrote(bench, tmp_path):
+    begin, end = bench.method_table.BEGIN, bench.method_table.END
+    document = tmp_path / "methods.md"
+    document.write_text(f"above\n\n{begin}\nold\n{end}\n\nbelow\n", encoding="utf-8")
+    for block in ("one\n", "two\n"):
+        bench.method_table.rewrite(document, block)
+        assert document.read_text(encoding="utf-8") == f"above\n\n{begin}\n\n{block}\n{end}\n\nbelow\n"
+
+
+@pytest.mark.parametrize("text", [None, "no markers", "{end} {begin}", "{begin} {end} {begin}", "{begin} {end} {end}"])
+def test_a_document_without_a_place_is_left_alone(bench, tmp_path, text):
+    document = tmp_path / "methods.md"
+    if text is not None:
+        text = text.format(begin=bench.method_table.BEGIN, end=bench.method_table.END)
+        document.write_text(text, encoding="utf-8")
+    with pytest.raises(bp.InputError, match="place for the table"):
+        bench.method_table.rewrite(document, "block")
+    assert (document.read_text(encoding="utf-8") if document.exists() else None) == text
+
+
+def test_rows_are_printed(bench):
+    made = {"asked": {"sites": 64, "seed": 0}, "train": 51, "held_out": 13, "cores": 2, "device": "cpu"}
+    made["versions"] = dict.fromkeys(("python", "binn-prob", "jax", "numpyro", "flax", "optax"), "1.0")
+    shares = {"true_parameters": [0.47, 0.021], "true_processes": [1.0, None]}
+    rows = {
+        "binn-nuts": {
+            **made,
+            **shares,
+            "seconds": 100.0,
+            "converged": False,
+            "reasons": ["R-hat (sites 1, 2)", "ESS"],
+            "crps": 0.2,
+        },
+        "site-laplace": {**made, **shares, "seconds": 12.0, "converged": True, "reasons": []},
+        "binn-vi-iaf": {**made, "failure": "not finite"},
+    }
+    cases = [bench.method_cases.BY_NAME[name] for name in rows]
+    text = bench.method_table.table(cases, rows, "command")
+    measured = [line.strip("| ").split(" | ")[3:] for line in text.splitlines() if line.startswith("| `")]
+    assert measured[0] == ["100", "1", "no: R-hat; and 1 more", "47 ± 2 %", "100%", "–", "0.200"]
+    assert measured[1] == ["12", "0.12", "yes", "47 ± 2 %", "100%", "–", "–"]
+    assert measured[2] == ["–", "–", "failed: not finite", "–", "–", "–", "–"]
+    assert "51 sites to learn from and 13 held out" in text
+    assert "2 CPU cores, cpu; python 1.0" in text
+
+
+def test_the_error_of_a_share_is_that_of_its_sites(bench):
+    inside = np.repeat([0.0, 5.0], [40, 60])  # of 5 at each site, all or none: as many cases as sites, not five times
+    share, error = bench.method_scores.share(inside, np.full(100, 5.0))
+    assert share == pytest.approx(0.6)
+    # 2000 bootstrap samples know a standard deviation to 1 / sqrt(2 * 2000) = 1.6 %; five of these
+    assert error == pytest.approx(sqrt(0.6 * 0.4 / 100), rel=0.08)
+    assert bench.method_scores.share([3.0], [4.0]) == (0.75, None)
+
+
+def test_the_true_processes_are_counted_without_the_given_one(bench, sites):
+    true = np.asarray(bp.clm5.processes(sites["true_parameters"].to_numpy(), bp.clm5.Forcing.from_dataset(sites)))
+    names = list(bp.results.posterior.PROCESS_NAMES)
+    spread = np.linspace(0.9, 1.1, 101)[None, :, None, None]
+    draws = true * spread
+    draws[:, :, 0, names.index("vertical_transport_rate")] *= 2.0
+    draws[:, :, 1, names.index("plant_carbon_input")] *= 2.0
+    dims = ("chain", "draw", "site", "process")
+    posterior = xr.Dataset({"processes": (dims, draws)}, {"site": sites["site"].values, "process": names})
+    part = xr.DataTree.from_dict({"posterior": posterior})
+    inside, counted = bench.method_scores.processes_inside(part, sites)
+    assert counted == [5] * sites.sizes["site"]
+    assert inside == [4] + [5] * (sites.sizes["site"] - 1)
+
+
+@pytest.fixture(scope="module")
+def sites() -> xr.Dataset:
+    return bp.data.load("synthetic", sites=8, seed=0)
+
+
+@pytest.mark.slow
+def test_a_case_is_measured_once(bench, tmp_path):
+    case = bench.method_cases.BY_NAME["binn-mc_dropout"]
+    here = bench.methods.Bench(tmp_path / "out", sites=8, small=True)
+    said: list[str] = []
+    rows, complaints = here.run([case], bench.methods.measure_here, said.append)
+    again, _ = here.run([case], bench.methods.measure_here, said.append)
+    assert (complaints, said) == ([], [case.name, f"{case.name}: there already"])
+    assert rows == again
+    row = rows[case.name]
+    assert 0.0 <= row["true_parameters"][0] <= 1.0
+    assert row["train"] + row["held_out"] == 8
+    document = tmp_path / "methods.md"
+    document.write_text(f"{bench.method_table.BEGIN}\n{bench.method_table.END}", encoding="utf-8")
+    bench.method_table.rewrite(document, bench.method_table.table(bench.method_cases.CASES, rows, "command"))
+    assert f"| {row['seconds']:.0f} |" in document.read_text(encoding="utf-8")
+    with pytest.raises(bp.InputError, match="sites was 8 and is now 9"):
+        bench.methods.Bench(tmp_path / "out", sites=9, small=True).row(case)
+
+
+def test_one_case_that_cannot_be_measured_does_not_stop_the_others(bench, tmp_path):
+    chosen = bench.method_cases.CASES[:2]
+    here = bench.methods.Bench(tmp_path, sites=8, small=True)
+    rows, complaints = here.run(chosen, lambda _, case: "no room" if case == chosen[0] else "", lambda _: None)
+    assert (rows, complaints) == ({}, [f"{chosen[0].name}: no room"])
