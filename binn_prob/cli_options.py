@@ -19,7 +19,7 @@ Sites = Annotated[
     typer.Option(help="Number of sites, or their ids with commas. [default: 64 synthetic ones, all of New York]"),
 ]
 Data = Annotated[str | None, typer.Option(help="synthetic or new-york. [default: synthetic]")]
-Model = Annotated[str | None, typer.Option(help="A model, such as binn or site. [default: binn]")]
+Model = Annotated[str | None, typer.Option(help="binn, neural_prior or site. [default: binn]")]
 Seed = Annotated[int | None, typer.Option(help="Determines every random number. [default: 0]")]
 Split = Annotated[str | None, typer.Option(help="location, random or block. [default: location]")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or gpu. [default: auto]")]

@@ -36,6 +36,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())  # else a machine that fails may keep the name and lose what it stands for
         temporary.replace(path)
     except OSError as error:
         if error.errno not in _FULL:

@@ -40,7 +40,7 @@ def fit(
     dataset : xarray.Dataset
         The sites to learn from; see :mod:`binn_prob.data.schema`.
     method : str or method
-        A word of ``binn_prob.inference.METHODS`` (``"mc_dropout"``, ``"vi"``, ``"nuts"``), or a method as it is made.
+        A word of ``binn_prob.inference.METHODS``, such as ``"vi"`` or ``"nuts"``, or a method as it is made.
     seed : int
         Determines every random number of the fit.
     progress : bool
@@ -95,7 +95,7 @@ def upscale(
     A network learns what the parameters of the sites are from their covariates, and then predicts parameters, processes
     and carbon where nothing was measured::
 
-        first = bp.fit("site", sites, "site_nuts")  # or the folder that  binn-prob fit --model site  left
+        first = bp.fit("site", sites, "site_nuts")  # or the folder of a run of the command line
         train, test = bp.data.split(sites, test_fraction=0.2)
         second = bp.upscale(first, "binn", train)
         second.predict(test)  # and so any sites with covariates, such as bp.data.new_york.read_grid()

@@ -15,7 +15,9 @@ __all__ = ["differences", "git_commit", "versions"]
 _NAMED = 5
 """How many differences are named."""
 
-_DISTRIBUTIONS = ("binn-prob", "jax", "jaxlib", "numpyro", "flax", "optax", "numpy", "xarray", "pandas", "arviz-stats")
+_DISTRIBUTIONS = (
+    "binn-prob", "jax", "jaxlib", "numpyro", "blackjax", "flax", "optax", "numpy", "xarray", "pandas", "arviz-stats",
+)  # fmt: skip
 
 
 def versions() -> dict[str, str]:

@@ -107,7 +107,7 @@ class Settings(_Section):
     methods: Annotated[dict[str, Options], Field(min_length=1)] | None = None
     """method → its options, see ``binn_prob.inference.METHODS``; default: ``_COMPARED``, also ``upscaling``"""
     reference: str | None = None
-    """method that the others are compared with; default: ``nuts`` where it runs"""
+    """method that the others are compared with; default: ``site_nuts`` or ``nuts``, where one of them runs"""
     first_stage: str | None = None
     """folder of a run of independent sites, from whose posterior ``upscaling`` learns: see :func:`binn_prob.upscale`"""
 
@@ -134,7 +134,7 @@ class Settings(_Section):
             got, expected = f"reference {self.reference!r}", f"one of the methods that run, {', '.join(self.methods)}"
             raise InputError(got, expected, "name one of them, or leave reference out")
         if UPSCALING in (self.methods or {}) and self.first_stage is None:
-            expected = "the folder of a run of independent sites, such as that of 'fit --model site'"
+            expected = "the folder of a run of independent sites, such as that of 'fit --model site --method site_nuts'"
             raise InputError(f"method {UPSCALING!r} without a first stage", expected, "name it as --first-stage")
         return self
 

@@ -47,7 +47,7 @@ def first_stage(folder: str | Path) -> Fit:
     model, methods = settings.build_model(), settings.build_methods()
     if model.has_network:
         got = f"{folder}, a run of the model {model.name!r}, whose sites share a network"
-        raise InputError(got, "a run of independent sites", "run  binn-prob fit --model site  first")
+        raise InputError(got, "a run of independent sites", "run  binn-prob fit --model site --method site_nuts  first")
     word = settings.reference or next(iter(methods))
     path = Path(folder) / f"posterior_{word}.nc"
     tree = storage.load(path)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from binn_prob.devices import use_device, useful_devices
 from binn_prob.errors import InputError
-from binn_prob.files import locked, remove_leftovers
+from binn_prob.files import locked, remove_leftovers, replacing
 from binn_prob.fitting import fit, upscale
 from binn_prob.provenance import differences
 from binn_prob.record import Record
@@ -194,8 +194,13 @@ def _fit_each(
 def _finished(trees: Mapping[str, xr.DataTree], reference: str | None, record: Record, *, compared: bool) -> Run:
     """Judge what was fitted and, if asked, compare it and write table, figures and report."""
     from binn_prob.results.compare import compare
-    from binn_prob.results.convergence import verdict
+    from binn_prob.results.convergence import by_site, has_own_chains, verdict
     from binn_prob.results.posterior import is_markov_chain
+
+    for word, tree in trees.items():
+        if has_own_chains(tree):  # its verdict names but a few of the sites
+            with replacing(record.folder / f"convergence_{word}.csv") as temporary:
+                by_site(tree).to_dataframe().to_csv(temporary)
 
     comparison = None
     if compared and trees:

@@ -66,6 +66,8 @@ class Record(NamedTuple):
     """(draw, site, chain, latent)"""
     energy: Array
     """(draw, site, chain) Hamiltonian of the last iteration before the draw"""
+    squared_energy_change: Array
+    """(draw, site, chain) mean square of its change from one iteration to the next, since the draw before"""
     acceptance: Array
     """(draw, site, chain) mean acceptance of the iterations since the draw before"""
     diverging: Array
@@ -182,31 +184,32 @@ def _advance(
         acceptance = jnp.nan_to_num(information.acceptance_rate)
         adaptation = jax.vmap(update)(adaptation, acceptance.reshape(sites, chains).mean(axis=1))
         taken = jnp.broadcast_to(information.num_integration_steps, acceptance.shape)
+        change = jnp.where(jnp.isnan(seen.energy), 0.0, information.energy - seen.energy)  # none before the first
         seen = _Seen(
-            information.energy, seen.acceptance + acceptance, seen.diverging | information.is_divergent,
-            seen.steps + taken,
+            information.energy, seen.squared_energy_change + change**2, seen.acceptance + acceptance,
+            seen.diverging | information.is_divergent, seen.steps + taken,
         )  # fmt: skip
         return key, state, adaptation, seen
 
     def keep(carried: tuple[Any, ...], _: None) -> tuple[tuple[Any, ...], tuple[Array, _Seen]]:
-        key, state, adaptation, seen = jax.lax.fori_loop(
-            0, thinning, iterate, (*carried, _Seen.nothing(sites * chains))
-        )
-        return (key, state, adaptation), (state.position, seen)
+        *moving, energy = carried
+        *moving, seen = jax.lax.fori_loop(0, thinning, iterate, (*moving, _Seen.nothing(energy)))
+        return (*moving, seen.energy), (moving[1].position, seen)
 
     standard = jax.vmap(partial(solve_triangular, lower=True))(
         frame.factor, lanes.position.reshape(-1, latents) - frame.centre
     )
     state = jax.vmap(lambda position: hmc.init(position, density))(standard)
-    carried = (key, state, jax.vmap(start)(lanes.step_size))
-    (_, state, adaptation), (positions, seen) = jax.lax.scan(keep, carried, length=course.draws)
+    carried = (key, state, jax.vmap(start)(lanes.step_size), jnp.full(sites * chains, jnp.nan))
+    (_, state, adaptation, _), (positions, seen) = jax.lax.scan(keep, carried, length=course.draws)
 
     def by_site(values: Array) -> Array:
         return values.reshape(-1, sites, chains, *values.shape[2:])
 
     position = by_site(jax.vmap(frame.place)(positions))
     step_size = jax.vmap(final)(adaptation) if course.adapt else lanes.step_size
-    record = Record(position, *map(by_site, seen._replace(acceptance=seen.acceptance / thinning)))
+    means = {name: getattr(seen, name) / thinning for name in ("squared_energy_change", "acceptance")}
+    record = Record(position, *map(by_site, seen._replace(**means)))
     return lanes._replace(position=position[-1], step_size=step_size), record
 
 
@@ -225,13 +228,16 @@ class _Seen(NamedTuple):
     """What the iterations since the last kept draw add up to, each (lane,)."""
 
     energy: Array
+    squared_energy_change: Array
     acceptance: Array
     diverging: Array
     steps: Array
 
     @classmethod
-    def nothing(cls, lanes: int) -> _Seen:
-        return cls(jnp.zeros(lanes), jnp.zeros(lanes), jnp.zeros(lanes, dtype=bool), jnp.zeros(lanes, dtype=int))
+    def nothing(cls, energy: Array) -> _Seen:
+        """Begin with the energy (lane,) of the iteration before."""
+        none = jnp.zeros_like(energy)
+        return cls(energy, none, none, none.astype(bool), none.astype(int))
 
 
 def _kernel(course: Course) -> Callable[..., Any]:

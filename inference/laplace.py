@@ -20,7 +20,7 @@ from binn_prob.checks import positive, whole
 from binn_prob.errors import InputError
 from binn_prob.inference.base import Fit, FitError, Model, Stopwatch, prepared
 from binn_prob.inference.checkpoint import Checkpoint
-from binn_prob.inference.training import train
+from binn_prob.inference.training import OrderedELBO, train
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -138,7 +138,14 @@ class _Curvature(AutoLaplaceApproximation):  # type: ignore[misc]  # NumPyro has
     def _setup_prototype(self, *arguments: Any, **options: Any) -> None:
         """Learn the latent sites from the prior; the density that curves is that of the whole model."""
         super()._setup_prototype(*arguments, **options)
-        self.model = self._curved
+
+        def loss(parameters: dict[str, Array]) -> Array:
+            value: Array = OrderedELBO(sum_sites=False).loss(
+                jax.random.key(0), parameters, self._curved, self, *arguments, **options
+            )
+            return value
+
+        self._loss_fn = loss
 
     def get_transform(self, params: dict[str, Array]) -> LowerCholeskyAffine:
         """Return the map from a standard normal to the posterior."""

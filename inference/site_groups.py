@@ -115,14 +115,15 @@ class SiteGroups:
             As from :meth:`warm_up`.
         drawn : dict of arrays
             ``offsets`` (site, chain, draw, latent), ``soc_scale`` if the model has one, and the diagnostics
-            ``energy``, ``acceptance_rate``, ``diverging`` and ``n_steps`` (site, chain, draw), ``step_size`` (site,).
+            ``energy``, ``squared_energy_change``, ``acceptance_rate``, ``diverging`` and ``n_steps``
+            (site, chain, draw), ``step_size`` (site,).
         """
         run_key, scale_key = jax.random.split(key)
         at, record = self._advance(run_key, _taken(lanes, group), self._profiles(group), course, thinning)
-        offsets, energy, acceptance, diverging, steps = (_site_first(values) for values in record)
+        offsets, energy, change, acceptance, diverging, steps = (_site_first(values) for values in record)
         drawn = {
-            "offsets": offsets, "energy": energy, "acceptance_rate": acceptance, "diverging": diverging,
-            "n_steps": steps, "step_size": np.asarray(at.step_size).ravel(),
+            "offsets": offsets, "energy": energy, "squared_energy_change": change, "acceptance_rate": acceptance,
+            "diverging": diverging, "n_steps": steps, "step_size": np.asarray(at.step_size).ravel(),
         }  # fmt: skip
         scale = _scales(self.model, scale_key, offsets, self._prepared(group.ravel(), self._width(group)))
         if scale is not None:
@@ -133,7 +134,8 @@ class SiteGroups:
         """Return the shapes and types of what :meth:`draw` has drawn."""
         shape = (group.size, self.chains, draws)
         number, count = jnp.result_type(float), jnp.result_type(int)
-        form: Arrays = {name: jax.ShapeDtypeStruct(shape, number) for name in ("energy", "acceptance_rate")}
+        measured = ("energy", "squared_energy_change", "acceptance_rate")
+        form: Arrays = {name: jax.ShapeDtypeStruct(shape, number) for name in measured}
         form |= {"diverging": jax.ShapeDtypeStruct(shape, bool), "n_steps": jax.ShapeDtypeStruct(shape, count)}
         form["offsets"] = jax.ShapeDtypeStruct((*shape, len(self.model.free)), number)
         form["step_size"] = jax.ShapeDtypeStruct(shape[:1], number)

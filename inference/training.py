@@ -22,7 +22,7 @@ from binn_prob.errors import InputError
 from binn_prob.inference.base import FitError, Method, Model
 from binn_prob.inference.checkpoint import Checkpoint
 
-__all__ = ["Trained", "of_batches", "refuse_batches", "train"]
+__all__ = ["OrderedELBO", "Trained", "of_batches", "refuse_batches", "train"]
 
 _STRIDE = 100
 """Steps between two looks at the loss."""
@@ -122,7 +122,7 @@ def train(
     """
     schedule = optax.cosine_decay_schedule(learning_rate, steps, alpha=0.01)
     optimiser = optax.chain(optax.clip_by_block_rms(_LARGEST_GRADIENT), optax.adam(schedule))
-    loss = _OrderedELBO(num_particles=particles, sum_sites=False)
+    loss = OrderedELBO(num_particles=particles, sum_sites=False)
     objective = partial(SVI, of_batches(model, profiles, batch_sites), optim=optimiser, loss=loss, **options)
 
     def begin(key: Array, profiles: Any) -> Any:
@@ -159,13 +159,14 @@ def train(
     return Trained(guide, get_params(at.state), jnp.asarray(at.losses[: at.taken]))
 
 
-class _OrderedELBO(Trace_ELBO):  # type: ignore[misc]  # NumPyro has no types
+class OrderedELBO(Trace_ELBO):  # type: ignore[misc]  # NumPyro has no types
     """Adds up the terms of the sites by name, and so to the same last bit in every process.
 
     NumPyro itself goes through a set of names, whose order Python draws anew for every process.
     """
 
     def loss_with_mutable_state(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Return the loss as NumPyro does, from the same arguments."""
         found: dict[str, Any] = super().loss_with_mutable_state(*arguments, **options)
         return found | {"loss": sum(term for _, term in sorted(found["loss"].items()))}
 

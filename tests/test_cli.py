@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -298,7 +299,12 @@ def test_fit_leaves_a_posterior_of_all_sites(capsys: pytest.CaptureFixture[str])
     verdict, folder = capsys.readouterr().out.splitlines()
     assert verdict.startswith("site_nuts: not converged: 2 of 2 sites: R-hat up to")
     assert folder == "run"
-    assert {file.name for file in Path("run").iterdir()} == {"posterior_site_nuts.nc", "run.json", "settings.yaml"}
+    left = {"convergence_site_nuts.csv", "posterior_site_nuts.nc", "run.json", "settings.yaml"}
+    assert {file.name for file in Path("run").iterdir()} == left
+    sites = pd.read_csv("run/convergence_site_nuts.csv", index_col="site")
+    assert len(sites) == 2
+    assert not sites["converged"].any()
+    assert sites["reason"].str.startswith("R-hat up to").all()
     tree = storage.load("run/posterior_site_nuts.nc")
     assert tree["posterior/parameters"].shape == (2, 20, 2, 21)
     assert "held_out" not in tree.children

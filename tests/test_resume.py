@@ -26,10 +26,11 @@ SETTINGS = """
 data: {sites: [0, 3]}
 model: {name: site}
 methods:
+  laplace: {draws: 8, steps: 1100, patience: null}
   site_nuts: {chains: 2, warmup: 20, draws: 20, thinning: 1, rounds: 2, growth: 2}
 """
-KILLED_AT = {"site_nuts": "round_0/draws_0.npz"}
-"""Method → the file that it has just saved when it is killed: between two rounds."""
+KILLED_AT = {"laplace": "training.npz", "site_nuts": "round_0/draws_0.npz"}
+"""Method → the file that it has just saved when it is killed: SiteNUTS between two rounds."""
 
 QUICK = ["fit", "--sites", "4", "--method", "mc_dropout", "--config", "quick.yaml", "--out", "out", "--quiet"]
 QUICK_SETTINGS = """
@@ -82,7 +83,7 @@ def _draws(folder: Path, method: str) -> xr.DataTree:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_draws() -> None:
+def test_a_run_killed_twice_goes_on_to_the_same_draws() -> None:
     _finish("fit", "--config", "settings.yaml", "--out", "undisturbed")
     start, spent = ["fit", "--config", "settings.yaml", "--out", "out"], {}
     for method, saved in KILLED_AT.items():
@@ -95,7 +96,12 @@ def test_a_killed_run_goes_on_to_the_same_draws() -> None:
     _finish(*start)
     for method in KILLED_AT:
         xr.testing.assert_identical(_draws(Path("out"), method), _draws(Path("undisturbed"), method))
-    kept = {"run.json", "settings.yaml", *(f"posterior_{method}.nc" for method in KILLED_AT)}
+    kept = {
+        "run.json",
+        "settings.yaml",
+        "convergence_site_nuts.csv",
+        *(f"posterior_{method}.nc" for method in KILLED_AT),
+    }
     assert {file.name for file in Path("out").iterdir()} == kept
     _check_record(json.loads(Path("out/run.json").read_text()), spent)
 

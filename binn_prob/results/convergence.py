@@ -24,7 +24,8 @@ from binn_prob.results.diagnostics import draws_of, has_chains, measures, statis
 from binn_prob.results.posterior import group, is_markov_chain
 
 __all__ = [
-    "BARS", "Bar", "Convergence", "Verdict", "by_site", "draws_of", "has_chains", "measures", "summarise", "verdict",
+    "BARS", "Bar", "Convergence", "Verdict", "by_site", "draws_of", "has_chains", "has_own_chains",
+    "measures", "summarise", "verdict",
 ]  # fmt: skip
 
 
@@ -115,7 +116,7 @@ def summarise(tree: xr.DataTree) -> Convergence:
     """
     measured = measures(tree) if has_chains(tree) else None
     found = _overall(tree, measured)
-    sites = _by_site(tree, measured) if _has_own_chains(tree) else None
+    sites = _by_site(tree, measured) if has_own_chains(tree) else None
     return Convergence(
         verdict=_judged(tree, found, sites),
         r_hat_max=found.get("r_hat", math.nan),
@@ -150,7 +151,7 @@ def by_site(tree: xr.DataTree) -> xr.Dataset:
 def _overall(tree: xr.DataTree, measured: xr.Dataset | None) -> dict[str, float]:
     """Return the worst value of every diagnostic that there is."""
     found: dict[str, float] = {}
-    if measured is not None:
+    if measured is not None and measured.sizes["quantity"]:
         found |= {
             name: float(BARS[name].worst(measured[name].to_numpy())) for name in ("r_hat", "ess_bulk", "ess_tail")
         }
@@ -232,7 +233,7 @@ def _worst_of_sites(name: str, measured: xr.Dataset | None, sites: int) -> np.nd
     return worst
 
 
-def _has_own_chains(tree: xr.DataTree) -> bool:
+def has_own_chains(tree: xr.DataTree) -> bool:
     """Say whether every site has Markov chains of its own."""
     statistics = group(tree, "sample_stats").values() if "sample_stats" in tree.children else ()
     return is_markov_chain(tree) and any({"chain", "draw", "site"} <= set(one.dims) for one in statistics)

@@ -70,11 +70,15 @@ def draws_of(tree: xr.DataTree, label: str) -> xr.DataArray:
 def energy_fraction(tree: xr.DataTree) -> xr.DataArray:
     """Return the estimated Bayesian fraction of missing information of every chain, (chain,) or (chain, site).
 
-    NaN without dimensions where the energy was not recorded.
+    NaN without dimensions where the energy was not recorded.  Where draws are kept of some iterations only, their
+    energies do not tell how far it moves in one: a sampler then records ``squared_energy_change`` (chain, draw, …).
     """
     import arviz_stats
 
-    energy = statistic(tree, "energy")
+    energy, change = statistic(tree, "energy"), statistic(tree, "squared_energy_change")
+    if change.ndim:
+        with np.errstate(divide="ignore", invalid="ignore"):  # a chain that stands still has no such fraction
+            return change.mean("draw") / energy.var("draw")
     return arviz_stats.bfmi(energy, sample_dims=["chain", "draw"]) if energy.ndim else energy
 
 
@@ -97,6 +101,8 @@ def fall(loss: xr.DataArray) -> Fall | None:
     fallen = float(np.median(middle) - np.median(end))
     spread = float(np.subtract(*np.quantile(end, (0.75, 0.25)))) / 1.349  # that of a Gaussian is its deviation
     error = math.hypot(*(float(arviz_stats.mcse(window[None], method="median")) for window in (middle, end)))
+    if fallen == 0.0:
+        return Fall(0.0, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return Fall(float(np.divide(fallen, spread)), float(np.divide(fallen, error)))
 

@@ -14,7 +14,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 
-from binn_prob.inference import NUTS, SGHMC, VI, DeepEnsemble, Laplace
+from binn_prob.inference import METHODS, NUTS, SGHMC, VI, DeepEnsemble, Laplace
 
 NOISE = 0.5
 """Standard deviation of the outputs."""
@@ -210,3 +210,9 @@ def test_a_guide_that_is_far_off_has_a_k_hat_that_says_so():
 def test_a_gaussian_has_a_hessian_that_needs_no_help(name, fits):
     assert fits(name).attributes["raised_eigenvalues"] == 0
     assert fits(name).attributes["distance_to_mode"] < 0.01
+
+
+def test_every_method_that_serves_the_model_is_in_the_table():
+    """MC dropout has no unit to switch off here; samplers of single sites have tests with posteriors of their own."""
+    others = {"mc_dropout", "site_nuts", "proda_metropolis"}
+    assert {case.method.name for case in CASES.values()} == set(METHODS) - others

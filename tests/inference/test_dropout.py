@@ -10,6 +10,7 @@ from binn_prob.inference import MCDropout
 from binn_prob.models import BINN
 
 
+@pytest.mark.long
 def test_a_learned_dropout_rate_is_a_coin_without_data_and_smaller_with_data(split):
     rates = []
     for sites in (split[0].assign(soc=np.nan * split[0]["soc"]), split[0]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import numpy as np
 import pytest
@@ -39,16 +41,18 @@ class Mortal(Checkpoint):
     """Dies when it has saved ``life`` times."""
 
     life = 0
+    saves = 0
 
     def save(self, name, tree):
         if Mortal.life == 0:
             raise Killed
         Mortal.life -= 1
+        Mortal.saves += 1
         super().save(name, tree)
 
 
-ELSEWHERE = {"mc_dropout", "deep_ensemble", "site_nuts"}
-"""Those that save in the loop of ``vi``, and the one that tests/test_resume.py kills from outside."""
+ELSEWHERE = {"mc_dropout", "deep_ensemble", "laplace", "nuts", "site_nuts"}
+"""Those that save in the loop of ``vi`` or, as ``sghmc``, that of chains, and those that tests/test_resume.py kills."""
 
 
 @pytest.mark.slow
@@ -56,13 +60,19 @@ ELSEWHERE = {"mc_dropout", "deep_ensemble", "site_nuts"}
     "name", [pytest.param(name, marks=pytest.mark.long if name in ELSEWHERE else ()) for name in CASES]
 )
 def test_a_killed_fit_goes_on_to_the_same_draws(name, split, tmp_path):
-    method, model, Mortal.life = CASES[name]
+    method, model, life = CASES[name]
     key, sites = jax.random.key(1), split[0].isel(site=slice(4))
-    whole = method.fit(key, model, sites, progress=False)
+
+    def fit(folder, life):
+        Mortal.life, Mortal.saves = life, 0
+        return method.fit(key, model, sites, progress=False, checkpoint=Mortal(tmp_path / folder))
+
+    whole = fit("whole", math.inf)
+    saves = Mortal.saves
     with pytest.raises(Killed):
-        method.fit(key, model, sites, progress=False, checkpoint=Mortal(tmp_path))
-    assert list(tmp_path.rglob("*.npz"))
-    resumed = method.fit(key, model, sites, progress=False, checkpoint=Checkpoint(tmp_path))
+        fit("killed", life)
+    resumed = fit("killed", math.inf)
+    assert 0 < Mortal.saves < saves  # it has not started again
     for site, values in whole.draws.items():
         np.testing.assert_array_equal(resumed.draws[site], values)
     for statistic, values in whole.sample_stats.items():

@@ -91,6 +91,25 @@ def test_the_same_key_gives_the_same_draws(target):
     np.testing.assert_array_equal(first, second)
 
 
+def test_energy_is_followed_between_the_draws_that_are_kept(target):
+    """Of the same 40 iterations all are kept, or every fourth: the changes of energy are those of one iteration."""
+    mean, covariance = map(jnp.asarray, target)
+    start = Lanes.at(jnp.repeat(mean[:, None], CHAINS, axis=1), step_size=0.5)
+    start = start._replace(centre=mean, factor=jnp.linalg.cholesky(covariance))
+    lanes = jax.tree.map(lambda leaf: leaf[None], start)
+    keys = jax.random.split(jax.random.key(2), 1)
+    every, fourth = (
+        advance(Gaussians(), Course(draws, adapt=False), keys, lanes, read(target), thinning)
+        for draws, thinning in ((40, 1), (10, 4))
+    )
+    energy, change = np.asarray(every[1].energy[0]), np.asarray(every[1].squared_energy_change[0])
+    np.testing.assert_array_equal(energy[3::4], fourth[1].energy[0])
+    assert (change[0] == 0.0).all()  # before the first there is none
+    np.testing.assert_allclose(change[1:], np.diff(energy, axis=0) ** 2, rtol=1e-9, atol=1e-12)
+    by_draw = change.reshape(10, 4, SITES, CHAINS).mean(axis=1)
+    np.testing.assert_allclose(fourth[1].squared_energy_change[0], by_draw, rtol=1e-9)
+
+
 def test_covariance_is_learnt_from_all_chains(target):
     mean, covariance = target
     random = np.random.default_rng(0)

@@ -12,7 +12,18 @@ import pytest
 
 from binn_prob.clm5 import INTERFACE_DEPTH
 from binn_prob.errors import InputError
-from binn_prob.inference import METHODS, NUTS, SGHMC, VI, DeepEnsemble, Fit, Laplace, MCDropout, ProdaMetropolis
+from binn_prob.inference import (
+    METHODS,
+    NUTS,
+    SGHMC,
+    VI,
+    DeepEnsemble,
+    Fit,
+    Laplace,
+    MCDropout,
+    ProdaMetropolis,
+    SiteNUTS,
+)
 from binn_prob.models import BINN, NeuralPrior, SiteModel
 
 pytestmark = pytest.mark.usefixtures("soil_that_costs_nothing")
@@ -30,9 +41,11 @@ TRAINED = frozenset({"loss"})
 SAMPLED = frozenset({"diverging", "acceptance_rate", "n_steps", "energy", "step_size", "reached_max_treedepth"})
 STIRRED = frozenset({"kinetic_temperature", "step_size"})
 WALKED = frozenset({"acceptance_rate", "chains_out_of_bounds"})
+ALONE = frozenset({"diverging", "acceptance_rate", "n_steps", "energy", "squared_energy_change", "step_size", "round"})
 SMALL = BINN(hidden=(4,))
 QUICK = NUTS(chains=2, warmup=30, draws=20, max_tree_depth=4, start_steps=200)
 STIR = SGHMC(chains=2, warmup=10, draws=20, thinning=5, batch_sites=4, start_steps=200)
+BY_SITE = SiteNUTS(chains=2, warmup=20, draws=20, thinning=1, rounds=1)
 WALK = ProdaMetropolis(chains=2, exploration=1000, iterations=2000, adapt_after=500, draws=20, reruns=0)
 
 CASES = {
@@ -44,6 +57,7 @@ CASES = {
     "sghmc in batches, binn": Case(STIR, SMALL, 2, 20, STIRRED),
     "vi, site": Case(VI(draws=30, steps=200), SiteModel(), 1, 30, TRAINED),
     "vi, neural prior": Case(VI(draws=30, steps=200), NeuralPrior(hidden=(4,)), 1, 30, TRAINED),
+    "site_nuts, site": Case(BY_SITE, SiteModel(), 2, 20, ALONE),
     "proda metropolis, site": Case(WALK, SiteModel(), 1, 20, WALKED),
 }
 TABLE = pytest.mark.parametrize("name", CASES)
@@ -84,7 +98,7 @@ def test_draws_have_chains_and_draws_in_front(name, fits):
 def test_statistics_are_those_of_the_method(name, fits):
     case, fit = CASES[name], fits(name)
     assert set(fit.sample_stats) == case.statistics
-    assert fit.markov_chain == (case.statistics in (SAMPLED, STIRRED))
+    assert fit.markov_chain == (case.statistics in (SAMPLED, STIRRED, ALONE))
     assert fit.wall_seconds > 0.0
 
 
@@ -187,6 +201,10 @@ def test_nuts_refuses_weights_without_a_prior(split):
 
     with pytest.raises(InputError, match="slope"):
         QUICK.fit(jax.random.key(0), Fixed(), split[0], progress=False)
+
+
+def test_every_method_is_in_the_table():
+    assert {case.method.name for case in CASES.values()} == set(METHODS)
 
 
 def test_methods_have_their_words():

@@ -183,6 +183,7 @@ class Deadly(Checkpoint):
             raise KilledError
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("saves", [1, 3, 6])  # in the exploration, in the sampling, among the next sites
 def test_a_killed_fit_goes_on_to_the_same_draws(saves, tmp_path):
     method = replace(PUBLISHED, exploration=2000, iterations=2500, draws=100, sites_at_once=2, reruns=0)

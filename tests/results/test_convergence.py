@@ -130,11 +130,17 @@ def _creeping_energy(statistics):
     statistics["energy"][1] = np.cumsum(statistics["energy"][1])
 
 
+def _slow_energy_thinned(statistics):
+    """Energies of every hundredth iteration, which look independent, and the small changes in a single one."""
+    statistics["squared_energy_change"] = np.full_like(statistics["energy"], 0.1)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (_one_divergence, "1 divergent transitions"),
         (_creeping_energy, r"E-BFMI of a chain down to 0\.\d\d \(bar 0.3\)"),
+        (_slow_energy_thinned, r"E-BFMI of a chain down to 0\.\d\d \(bar 0.3\)"),
     ],
 )
 def test_trouble_of_the_sampler_is_a_reason(spoil, words, made):
@@ -189,6 +195,10 @@ def test_a_training_is_judged_by_its_loss(loss, reasons, made):
         assert re.fullmatch(r"a loss that still falls, by \d\.\d of its own spread \(bar 0.5\)", found.reasons[0])
     else:
         assert found.reasons == reasons
+
+
+def test_a_loss_that_does_not_change_does_not_fall():
+    assert diagnostics.fall(xr.DataArray(np.ones(600), dims="step")) == diagnostics.Fall(0.0, 0.0)
 
 
 def test_noise_alone_is_seldom_taken_for_a_fall():
