@@ -92,7 +92,7 @@ def test_processes_at_sites_never_seen_are_recovered(upscaled, sites):
     assert min(correlation) > 0.6
 
 
-@pytest.mark.parametrize("model", [NETWORK, NeuralPrior(hidden=(8,))])
+@pytest.mark.parametrize("model", [NETWORK, pytest.param(NeuralPrior(hidden=(8,)), marks=pytest.mark.long)])
 def test_the_uncertainty_of_the_sites_is_carried_through(model, upscaled, sites):
     narrow, wide = (spread(upscaled(width, model).predict(sites[1])) for width in (0.1, 0.9))
     assert wide > 1.5 * narrow

@@ -67,6 +67,7 @@ def test_means_and_spreads_are_those_of_importance_sampling(fit, sites):
                 assert abs(found - wanted) < 5.0 * error, (site, FREE[parameter], moment)
 
 
+@pytest.mark.long
 def test_the_error_scale_is_drawn_from_its_posterior(fit, sites):
     """Its mean is that of importance sampling in which it is sampled with the rest."""
     profiles = THREE.prepare(sites)
