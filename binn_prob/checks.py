@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 from binn_prob.errors import InputError
 
-__all__ = ["positive", "whole"]
+__all__ = ["one_of", "positive", "whole"]
+
+
+def one_of(owner: Any, field: str, choices: Collection[str]) -> None:
+    """Refuse a field that is not one of some words.
+
+    Raises
+    ------
+    InputError
+        Naming the owner, the field, its value and the words.
+    """
+    value = getattr(owner, field)
+    if not isinstance(value, str) or value not in choices:
+        expected = f"one of {', '.join(choices)}"
+        raise InputError(f"{_name(owner)} {field} {value!r}", expected, "choose one of them")
 
 
 def positive(owner: Any, *fields: str) -> None:

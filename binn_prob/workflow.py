@@ -194,13 +194,8 @@ def _fit_each(
 def _finished(trees: Mapping[str, xr.DataTree], reference: str | None, record: Record, *, compared: bool) -> Run:
     """Judge what was fitted and, if asked, compare it and write table, figures and report."""
     from binn_prob.results.compare import compare
-    from binn_prob.results.convergence import by_site, has_own_chains, verdict
+    from binn_prob.results.convergence import summarise
     from binn_prob.results.posterior import is_markov_chain
-
-    for word, tree in trees.items():
-        if has_own_chains(tree):  # its verdict names but a few of the sites
-            with replacing(record.folder / f"convergence_{word}.csv") as temporary:
-                by_site(tree).to_dataframe().to_csv(temporary)
 
     comparison = None
     if compared and trees:
@@ -208,8 +203,13 @@ def _finished(trees: Mapping[str, xr.DataTree], reference: str | None, record: R
             comparison = compare(trees, reference=reference if reference in trees else None)
             command = f"binn-prob compare --config {shlex.quote(str(record.folder / 'settings.yaml'))}"
             comparison.save(record.folder, command=command, posteriors=False)  # each is there since its fit
-    verdicts = {word: verdict(tree) for word, tree in trees.items()} if comparison is None else comparison.verdicts()
+    diagnosed = comparison.convergence if comparison else {word: summarise(tree) for word, tree in trees.items()}
+    verdicts = {word: found.verdict for word, found in diagnosed.items()}
     record.judge(verdicts)
+    for word, found in diagnosed.items():
+        if found.sites is not None:  # the verdict names but a few of them
+            with replacing(record.folder / f"convergence_{word}.csv") as temporary:
+                found.sites.to_dataframe().to_csv(temporary)
     trusted = tuple(trees)
     if comparison is not None:
         chains = tuple(word for word, tree in trees.items() if is_markov_chain(tree))

@@ -6,9 +6,7 @@ from collections.abc import Callable
 
 from numpyro.infer import autoguide, init_to_sample
 
-from binn_prob.errors import InputError
-
-__all__ = ["GUIDES", "family", "guide_name"]
+__all__ = ["GUIDES", "family"]
 
 GUIDES: dict[str, type[autoguide.AutoContinuous]] = {
     "mean_field": autoguide.AutoNormal,
@@ -34,15 +32,3 @@ def family(name: str, prior: Callable[..., object]) -> Callable[[], autoguide.Au
     """Return what makes a new guide of that name, of the latent sites of a prior, started from a draw of it."""
     guide = GUIDES[name]
     return lambda: guide(prior, init_loc_fn=init_to_sample)
-
-
-def guide_name(what: str, name: object) -> None:
-    """Refuse what is not the name of a guide.
-
-    Raises
-    ------
-    InputError
-        If ``name`` is not one of :data:`GUIDES`; ``what`` says where it stood.
-    """
-    if not isinstance(name, str) or name not in GUIDES:
-        raise InputError(f"{what} {name!r}", f"one of {', '.join(GUIDES)}", "choose one of them")

@@ -16,7 +16,7 @@ from numpyro.distributions.transforms import LowerCholeskyAffine
 from numpyro.infer import init_to_sample
 from numpyro.infer.autoguide import AutoLaplaceApproximation
 
-from binn_prob.checks import positive, whole
+from binn_prob.checks import one_of, positive, whole
 from binn_prob.errors import InputError
 from binn_prob.inference.base import Fit, FitError, Model, Stopwatch, prepared
 from binn_prob.inference.checkpoint import Checkpoint
@@ -79,9 +79,7 @@ class Laplace:
         positive(self, "learning_rate")
         if self.patience is not None:
             whole(self, "patience")
-        if self.weights not in get_args(Weights):
-            expected = f"one of {', '.join(get_args(Weights))}"
-            raise InputError(f"laplace weights {self.weights!r}", expected, "choose one of them")
+        one_of(self, "weights", get_args(Weights))
 
     def fit(
         self,

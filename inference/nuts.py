@@ -13,12 +13,12 @@ from numpyro import infer
 from numpyro.infer.reparam import NeuTraReparam
 from numpyro.infer.util import unconstrain_fn
 
-from binn_prob.checks import positive, whole
+from binn_prob.checks import one_of, positive, whole
 from binn_prob.errors import InputError
 from binn_prob.inference.base import Fit, FitError, Model, Stopwatch, prepared
 from binn_prob.inference.chains import ChainMethod, Chains, refuse_fixed_parameters
 from binn_prob.inference.checkpoint import Checkpoint
-from binn_prob.inference.guides import family, guide_name
+from binn_prob.inference.guides import GUIDES, family
 from binn_prob.inference.training import Trained, train
 
 if TYPE_CHECKING:
@@ -87,10 +87,8 @@ class NUTS:
                 f"nuts target_accept {self.target_accept}", "a number between 0 and 1", "choose for example 0.8"
             )
         if self.neutra is not None:
-            guide_name("nuts neutra", self.neutra)
-        if self.chain_method not in get_args(ChainMethod):
-            expected = f"one of {', '.join(get_args(ChainMethod))}"
-            raise InputError(f"nuts chain_method {self.chain_method!r}", expected, "choose one of them")
+            one_of(self, "neutra", GUIDES)
+        one_of(self, "chain_method", get_args(ChainMethod))
 
     def fit(
         self,

@@ -15,7 +15,7 @@ from numpyro.handlers import seed
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.infer.util import constrain_fn, potential_energy
 
-from binn_prob.checks import positive, whole
+from binn_prob.checks import one_of, positive, whole
 from binn_prob.errors import InputError
 from binn_prob.inference.base import Fit, FitError, Model, Stopwatch, prepared
 from binn_prob.inference.chains import ChainMethod, Chains, refuse_fixed_parameters
@@ -95,9 +95,7 @@ class SGHMC:
         if self.friction * self.step_size >= 1.0:
             got = f"sghmc friction {self.friction} with step_size {self.step_size}"
             raise InputError(got, "a product below 1", "take smaller steps")
-        if self.chain_method not in get_args(ChainMethod):
-            expected = f"one of {', '.join(get_args(ChainMethod))}"
-            raise InputError(f"sghmc chain_method {self.chain_method!r}", expected, "choose one of them")
+        one_of(self, "chain_method", get_args(ChainMethod))
 
     def fit(
         self,

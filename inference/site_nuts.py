@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from tqdm import tqdm
 
-from binn_prob.checks import positive, whole
+from binn_prob.checks import one_of, positive, whole
 from binn_prob.errors import InputError
 from binn_prob.inference.base import Fit, Model, Stopwatch
 from binn_prob.inference.checkpoint import Checkpoint
@@ -83,9 +83,7 @@ class SiteNUTS:
         if self.target_accept >= 1.0:
             got = f"site_nuts target_accept {self.target_accept}"
             raise InputError(got, "a number between 0 and 1", "choose for example 0.9")
-        if self.trajectory not in get_args(Trajectory):
-            expected = f"one of {', '.join(get_args(Trajectory))}"
-            raise InputError(f"site_nuts trajectory {self.trajectory!r}", expected, "choose one of them")
+        one_of(self, "trajectory", get_args(Trajectory))
 
     def fit(
         self,

@@ -11,10 +11,10 @@ import numpy as np
 from jax import Array
 from numpyro.infer import psis_diagnostic
 
-from binn_prob.checks import positive, whole
+from binn_prob.checks import one_of, positive, whole
 from binn_prob.inference.base import Fit, Model, Stopwatch, prepared
 from binn_prob.inference.checkpoint import Checkpoint
-from binn_prob.inference.guides import family, guide_name
+from binn_prob.inference.guides import GUIDES, family
 from binn_prob.inference.training import Trained, refuse_batches, train
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class VI:
         whole(self, "draws", "steps", "particles")
         positive(self, "learning_rate")
         whole(self, *(name for name in ("patience", "batch_sites") if getattr(self, name) is not None))
-        guide_name("vi guide", self.guide)
+        one_of(self, "guide", GUIDES)
 
     def fit(
         self,

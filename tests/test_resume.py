@@ -110,13 +110,14 @@ def _check_record(record: dict[str, Any], spent: dict[str, float]) -> None:
     """Check that a run counts the time that its killed processes had spent."""
     assert record["status"] == "complete"
     assert len(record["resumed"]) == len(KILLED_AT)
+    assert not record["verdicts"]["site_nuts"]["converged"]
     for method, before in spent.items():
         fitted = storage.load(f"out/posterior_{method}.nc").attrs["wall_seconds"]
         assert 0.0 < before < fitted < record["wall_seconds"][method]
     assert record["wall_seconds"]["total"] > sum(record["wall_seconds"][method] for method in KILLED_AT)
 
 
-def test_a_fit_from_python_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_from_python_goes_on_to_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     from binn_prob.inference.checkpoint import Checkpoint
 
     sites = bp.data.load("synthetic", sites=4, seed=0)
@@ -142,6 +143,9 @@ def test_a_fit_from_python_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(bp.InputError, match="data_fingerprint was"):
         bp.fit(model, sites.isel(site=slice(3)), checkpoint="kept", resume=True, **options)
     resumed = bp.fit(model, sites, checkpoint="kept", resume=True, **options)
+    undisturbed = bp.fit(model, sites, **options)
+    for name in ("posterior", "posterior_predictive", "sample_stats"):
+        xr.testing.assert_identical(resumed.posterior()[name].to_dataset(), undisturbed.posterior()[name].to_dataset())
     assert resumed.sample_stats["loss"].shape == (1100,)
     assert resumed.wall_seconds > before > 0.0
 

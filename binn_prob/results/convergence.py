@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,8 +24,7 @@ from binn_prob.results.diagnostics import draws_of, has_chains, measures, statis
 from binn_prob.results.posterior import group, is_markov_chain
 
 __all__ = [
-    "BARS", "Bar", "Convergence", "Verdict", "by_site", "draws_of", "has_chains", "has_own_chains",
-    "measures", "summarise", "verdict",
+    "BARS", "Bar", "Convergence", "Verdict", "by_site", "draws_of", "has_chains", "measures", "summarise", "verdict",
 ]  # fmt: skip
 
 
@@ -95,6 +94,8 @@ class Convergence:
     """Shape of the tail of the importance weights of a guide."""
     worst: tuple[str, ...] = ()
     """Labels of the quantities with the largest R-hat, the largest first."""
+    sites: xr.Dataset | None = field(default=None, compare=False)
+    """Where every site has chains of its own, what :func:`by_site` says of each."""
 
 
 def verdict(tree: xr.DataTree) -> Verdict:
@@ -116,7 +117,7 @@ def summarise(tree: xr.DataTree) -> Convergence:
     """
     measured = measures(tree) if has_chains(tree) else None
     found = _overall(tree, measured)
-    sites = _by_site(tree, measured) if has_own_chains(tree) else None
+    sites = _by_site(tree, measured) if _has_own_chains(tree) else None
     return Convergence(
         verdict=_judged(tree, found, sites),
         r_hat_max=found.get("r_hat", math.nan),
@@ -127,6 +128,7 @@ def summarise(tree: xr.DataTree) -> Convergence:
         longest_trajectories=float(statistic(tree, "reached_max_treedepth").mean(skipna=False)),
         pareto_k=found.get("pareto_k", math.nan),
         worst=() if measured is None else _largest(measured["r_hat"]),
+        sites=sites,
     )
 
 
@@ -233,7 +235,7 @@ def _worst_of_sites(name: str, measured: xr.Dataset | None, sites: int) -> np.nd
     return worst
 
 
-def has_own_chains(tree: xr.DataTree) -> bool:
+def _has_own_chains(tree: xr.DataTree) -> bool:
     """Say whether every site has Markov chains of its own."""
     statistics = group(tree, "sample_stats").values() if "sample_stats" in tree.children else ()
     return is_markov_chain(tree) and any({"chain", "draw", "site"} <= set(one.dims) for one in statistics)
