@@ -12,7 +12,6 @@ fails the checksum of its contents: it is refused by name, and computed again on
 from __future__ import annotations
 
 import json
-import os
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -69,12 +68,11 @@ class Checkpoint:
             If the disk is full; what was saved before is still there.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(self._file(name)) as temporary, temporary.open("wb") as file:
-            np.savez(file, **_leaves(tree))
-            file.flush()
-            os.fsync(file.fileno())  # complete on the disk, not only in memory, before it takes its name
+        # The time comes first: a process killed in between has spent it, though it has not kept what it bought.
         spent = self.spent_before + time.perf_counter() - self.started
         _write_json((self.root or self.folder) / _SECONDS, spent)
+        with replacing(self._file(name)) as temporary, temporary.open("wb") as file:
+            np.savez(file, **_leaves(tree))
 
     def load(self, name: str, template: Tree) -> Tree | None:
         """Return a saved pytree, or None if there is none of this name.
