@@ -118,7 +118,7 @@ def upscale(
     Returns
     -------
     Fit
-        A posterior of the network.  Its wall time includes that of the first stage.
+        A posterior of the network.  Its wall time includes that of the first stage, and its verdict that on it.
 
     Raises
     ------
@@ -134,6 +134,7 @@ def upscale(
 
     method = _method({Upscaling.name: Upscaling}, method, options)
     first = first_stage(first) if isinstance(first, str | Path) else first
+    convergence = str(first.attributes.get("first_stage_convergence", "") or first.verdict)
     first = first if dataset is None else restricted(first, validate(dataset))
     model = _model(model, written_out(first.model))
     origin: dict[str, str | int | float] = {"seed": _seed(seed), "data_fingerprint": fingerprint(first.dataset)}
@@ -142,7 +143,8 @@ def upscale(
     with _opened(checkpoint, resume, identity) as held:
         fitted: Fit = method.fit(jax.random.key(seed), model, first, progress=progress, checkpoint=held)
     seconds = fitted.wall_seconds + (0.0 if held is None else held.spent_before)
-    return replace(fitted, attributes={**fitted.attributes, **origin}, check=validate, wall_seconds=seconds)
+    attributes = {**fitted.attributes, **origin, "first_stage_convergence": convergence}
+    return replace(fitted, attributes=attributes, check=validate, wall_seconds=seconds)
 
 
 def _seed(seed: int) -> int:

@@ -188,7 +188,8 @@ class Settings(_Section):
         """Return the settings with every default spelled out, so that they mean the same in any later version."""
         methods = {word: written_out(method) for word, method in self.build_methods().items()}
         return Settings(
-            **self.model_dump(include={"name", "seed", "device", "data", "split", "first_stage"}),
+            **self.model_dump(include={"name", "seed", "device", "data", "split"}),
+            first_stage=None if self.first_stage is None else str(Path(self.first_stage).absolute()),
             precision=chosen_precision(self.precision),
             model={"name": self.model.name, "options": written_out(self.build_model())},
             methods=methods,

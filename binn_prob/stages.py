@@ -32,7 +32,8 @@ def first_stage(folder: str | Path) -> Fit:
     Returns
     -------
     Fit
-        With the parameters and the error scales as they were drawn, up to rounding; without diagnostics.
+        With the parameters and the error scales as they were drawn, up to rounding.  Its attribute
+        ``first_stage_convergence`` is the verdict on them, for it has no diagnostics.
 
     Raises
     ------
@@ -83,6 +84,7 @@ def _made_anew(tree: xr.DataTree, model: Any, method: Any, sites: xr.Dataset) ->
 
     from binn_prob.clm5.parameters import NAMES, unit
     from binn_prob.inference import Fit
+    from binn_prob.results.convergence import verdict
     from binn_prob.results.posterior import group, is_markov_chain
 
     drawn = group(tree, "posterior").sel(site=sites["site"])
@@ -94,6 +96,7 @@ def _made_anew(tree: xr.DataTree, model: Any, method: Any, sites: xr.Dataset) ->
     kept: dict[str, str | int | float] = {
         name: tree.attrs[name] for name in ("seed", "data_fingerprint") if name in tree.attrs
     }
+    kept["first_stage_convergence"] = str(verdict(tree))
     return Fit(
         method=method,
         model=model,

@@ -104,14 +104,16 @@ def run(
 
     from binn_prob import data
     from binn_prob.settings import UPSCALING
-    from binn_prob.stages import first_stage
+    from binn_prob.stages import first_stage, restricted
 
     _refuse_another(folder, settings)
     sites = data.validate(data.load(**settings.data.model_dump()))
-    first = None if settings.first_stage is None else first_stage(settings.first_stage)
     train, test = (sites, None)
     if model.has_network and settings.split.test_fraction > 0.0:
         train, test = data.split(sites, **settings.split.model_dump())
+    first = None if settings.first_stage is None else restricted(first_stage(settings.first_stage), train)
+    for method in methods.values():
+        method.check(model, first if method.name == UPSCALING else train)
     held_out = "none" if test is None else test.sizes["site"]
     say(f"{settings.data.name}: {train.sizes['site']} sites to learn from, {held_out} held out")
     say(f"results: {folder}")
@@ -121,7 +123,7 @@ def run(
         options: dict[str, Any] = {"seed": settings.seed, "progress": progress, "checkpoint": checkpoint}
         options |= {"method": method, "resume": resume}
         if first is not None and method.name == UPSCALING:
-            return upscale(first, model, train, **options).tree(held_out=test)
+            return upscale(first, model, **options).tree(held_out=test)
         return fit(model, train, **options).tree(held_out=test)
 
     with locked(checkpoints):

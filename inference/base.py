@@ -66,6 +66,18 @@ class Method(Protocol):
     needs_independent_sites: ClassVar[bool]
     """Whether it serves only models whose sites share nothing"""
 
+    def check(self, model: Model, dataset: xr.Dataset) -> None:
+        """Refuse what the method, with these options, cannot fit, at next to no cost.
+
+        A run asks this of all its methods before it fits the first.
+
+        Raises
+        ------
+        InputError
+            Saying what is wrong.
+        """
+        return  # nothing, unless a method has something to refuse
+
     def fit(
         self,
         key: Array,

@@ -111,9 +111,41 @@ def train(
     """
     schedule = optax.cosine_decay_schedule(learning_rate, steps, alpha=0.01)
     optimiser = optax.adamw(schedule, weight_decay=weight_decay)
-    absent = held_out(counts)
     most = -(-steps // _STRIDE) * _STRIDE
     limit = most if patience is None else patience
+    stride = _stride(losses, optimiser, limit)
+    at = _begin(starts, optimiser, most)
+    if checkpoint is not None:
+        at = checkpoint.load("training", at) or at
+    with tqdm(total=steps, initial=int(at.taken), desc=label, disable=not progress) as bar:
+        while int(at.taken) < most and int(at.waited.min()) < limit:
+            at = stride(at, targets, counts, shared)
+            if not bool(jnp.isfinite(at.losses[: int(at.taken)]).all()):
+                raise FitError(f"{label}: the loss is not finite; use a smaller learning_rate")
+            if checkpoint is not None:
+                checkpoint.save("training", at)
+            bar.update(_STRIDE)
+            bar.set_postfix_str(f"loss {float(at.lowest.mean()):.3f} held out")
+        bar.total = bar.n  # the bar ends here, also when training has stopped early
+        bar.refresh()
+    return at.best, at.losses[: int(at.taken)]
+
+
+def _begin(starts: Array, optimiser: optax.GradientTransformation, most: int) -> _Training:
+    """Return where a training of at most so many steps begins."""
+    return _Training(
+        weights=starts,
+        optimiser=jax.vmap(optimiser.init)(starts),
+        best=starts,
+        lowest=jnp.full(len(starts), jnp.inf),
+        waited=jnp.zeros(len(starts), dtype=int),
+        taken=jnp.array(0),
+        losses=jnp.full(most, jnp.nan),
+    )
+
+
+def _stride(losses: Losses, optimiser: optax.GradientTransformation, limit: int) -> Callable[..., _Training]:
+    """Return the program that takes 100 steps and then looks at the loss of each member at the sites left out."""
 
     def mean(weights: Array, target: Array, count: Array, shared: Any) -> Array:
         return jnp.sum(count * losses(weights, target, shared)) / jnp.sum(count)
@@ -124,12 +156,12 @@ def train(
         return (optax.apply_updates(state[0], updates), inner), loss.mean()
 
     @jax.jit
-    def stride(at: _Training, targets: Array, counts: Array, absent: Array, shared: Any) -> _Training:
+    def stride(at: _Training, targets: Array, counts: Array, shared: Any) -> _Training:
         data = (targets, counts, shared)
         (weights, inner), loss = jax.lax.scan(
             lambda state, _: step(state, data), (at.weights, at.optimiser), length=_STRIDE
         )
-        outside = jax.vmap(mean, in_axes=(0, 0, 0, None))(weights, targets, absent, shared)
+        outside = jax.vmap(mean, in_axes=(0, 0, 0, None))(weights, targets, held_out(counts), shared)
         better = (outside < at.lowest - _NEGLIGIBLE) & (at.waited < limit)  # a member that has waited so long is done
         return _Training(
             weights=weights,
@@ -141,26 +173,4 @@ def train(
             losses=jax.lax.dynamic_update_slice(at.losses, loss, (at.taken,)),
         )
 
-    at = _Training(
-        weights=starts,
-        optimiser=jax.vmap(optimiser.init)(starts),
-        best=starts,
-        lowest=jnp.full(len(starts), jnp.inf),
-        waited=jnp.zeros(len(starts), dtype=int),
-        taken=jnp.array(0),
-        losses=jnp.full(most, jnp.nan),
-    )
-    if checkpoint is not None:
-        at = checkpoint.load("training", at) or at
-    with tqdm(total=steps, initial=int(at.taken), desc=label, disable=not progress) as bar:
-        while int(at.taken) < most and int(at.waited.min()) < limit:
-            at = stride(at, targets, counts, absent, shared)
-            if not bool(jnp.isfinite(at.losses[: int(at.taken)]).all()):
-                raise FitError(f"{label}: the loss is not finite; use a smaller learning_rate")
-            if checkpoint is not None:
-                checkpoint.save("training", at)
-            bar.update(_STRIDE)
-            bar.set_postfix_str(f"loss {float(at.lowest.mean()):.3f} held out")
-        bar.total = bar.n  # the bar ends here, also when training has stopped early
-        bar.refresh()
-    return at.best, at.losses[: int(at.taken)]
+    return stride

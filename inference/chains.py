@@ -24,7 +24,7 @@ from tqdm import tqdm
 from binn_prob.errors import InputError
 from binn_prob.inference.checkpoint import Checkpoint
 
-__all__ = ["ChainMethod", "Chains", "refuse_fixed_parameters"]
+__all__ = ["ChainMethod", "Chains", "refuse_fixed_parameters", "refuse_missing_devices"]
 
 ChainMethod = Literal["auto", "vectorized", "parallel", "sequential"]
 
@@ -165,9 +165,7 @@ class Chains:
             return jax.jit(jax.vmap(run, in_axes=(0, None)))
         if method == "sequential":
             return jax.jit(lambda states, profiles: jax.lax.map(lambda state: run(state, profiles), states))
-        if len(devices) < self.chains:
-            cure = "choose the chain method 'auto', or make devices with numpyro.set_host_device_count"
-            raise InputError(f"{self.chains} parallel chains on {len(devices)} devices", "a device for each", cure)
+        refuse_missing_devices(self.chains, method)
         mesh = Mesh(np.array(devices), ("chain",))
         chain, everywhere = PartitionSpec("chain"), PartitionSpec()
 
@@ -180,6 +178,20 @@ class Chains:
             jax.device_put(states, NamedSharding(mesh, chain)),
             jax.device_put(profiles, NamedSharding(mesh, everywhere)),
         )
+
+
+def refuse_missing_devices(chains: int, method: ChainMethod) -> None:
+    """Refuse parallel chains without a device for each.
+
+    Raises
+    ------
+    InputError
+        Saying how many devices there are.
+    """
+    devices = jax.local_device_count()
+    if method == "parallel" and devices < chains:
+        cure = "choose the chain method 'auto', or make devices with numpyro.set_host_device_count"
+        raise InputError(f"{chains} parallel chains on {devices} devices", "a device for each", cure)
 
 
 def refuse_fixed_parameters(model: Callable[..., None], profiles: Any) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import jax
 from jax import Array
-from numpyro.infer import init_to_sample
-from numpyro.infer.autoguide import AutoDelta
 
 from binn_prob.checks import positive, whole
-from binn_prob.inference.base import Fit, Model, Stopwatch, prepared
+from binn_prob.inference.base import Fit, Method, Model, Stopwatch, prepared
 from binn_prob.inference.checkpoint import Checkpoint
+from binn_prob.inference.guides import point
 from binn_prob.inference.training import train
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ __all__ = ["DeepEnsemble"]
 
 
 @dataclass(frozen=True)
-class DeepEnsemble:
+class DeepEnsemble(Method):
     """Networks trained from different random starts (Lakshminarayanan et al. 2017, NeurIPS).
 
     **Posterior**: each member is a point that maximises the posterior density, reached from a start drawn from the
@@ -76,9 +74,8 @@ class DeepEnsemble:
         stopwatch = Stopwatch()
         train_key, predict_key = jax.random.split(key)
         encoding, profiles, silent = prepared(model, dataset)
-        family = partial(AutoDelta, model.prior, init_loc_fn=init_to_sample)
         trained = train(
-            train_key, silent, family, profiles, steps=self.steps, learning_rate=self.learning_rate,
+            train_key, silent, point(model.prior), profiles, steps=self.steps, learning_rate=self.learning_rate,
             patience=self.patience, members=self.members, label="deep_ensemble", progress=progress,
             checkpoint=checkpoint,
         )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from numpyro.infer import autoguide, init_to_sample
 
-__all__ = ["GUIDES", "family"]
+__all__ = ["GUIDES", "family", "point"]
 
 GUIDES: dict[str, type[autoguide.AutoContinuous]] = {
     "mean_field": autoguide.AutoNormal,
@@ -32,3 +32,8 @@ def family(name: str, prior: Callable[..., object]) -> Callable[[], autoguide.Au
     """Return what makes a new guide of that name, of the latent sites of a prior, started from a draw of it."""
     guide = GUIDES[name]
     return lambda: guide(prior, init_loc_fn=init_to_sample)
+
+
+def point(prior: Callable[..., object]) -> Callable[[], autoguide.AutoDelta]:
+    """Return what makes a new guide that is one point of the latent sites of a prior, started from a draw of it."""
+    return lambda: autoguide.AutoDelta(prior, init_loc_fn=init_to_sample)

@@ -18,7 +18,7 @@ from numpyro.infer.autoguide import AutoLaplaceApproximation
 
 from binn_prob.checks import one_of, positive, whole
 from binn_prob.errors import InputError
-from binn_prob.inference.base import Fit, FitError, Model, Stopwatch, prepared
+from binn_prob.inference.base import Fit, FitError, Method, Model, Stopwatch, prepared
 from binn_prob.inference.checkpoint import Checkpoint
 from binn_prob.inference.training import OrderedELBO, train
 
@@ -40,7 +40,7 @@ _LEAST_PRECISION = 1.0
 
 
 @dataclass(frozen=True)
-class Laplace:
+class Laplace(Method):
     """A Gaussian at the mode, as wide as the curvature of the density there says (MacKay 1992, Neural Computation 4).
 
     **Posterior**: on the unconstrained scale of the latent sites, a Gaussian whose mean is the mode and whose precision
@@ -80,6 +80,10 @@ class Laplace:
         if self.patience is not None:
             whole(self, "patience")
         one_of(self, "weights", get_args(Weights))
+
+    def check(self, model: Model, dataset: xr.Dataset) -> None:
+        """Refuse a last layer where there is none, and more numbers than a full Hessian can have."""
+        _varying(model.prior, model.prepare(dataset, model.encode(dataset)), self.weights)
 
     def fit(
         self,

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from numpyro.infer import init_to_sample
-from numpyro.infer.autoguide import AutoDelta
 
 from binn_prob.checks import positive, whole
 from binn_prob.errors import InputError
-from binn_prob.inference.base import Fit, Model, Stopwatch, prepared
+from binn_prob.inference.base import Fit, Method, Model, Stopwatch, prepared
 from binn_prob.inference.checkpoint import Checkpoint
+from binn_prob.inference.guides import point
 from binn_prob.inference.training import train
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ __all__ = ["MCDropout"]
 
 
 @dataclass(frozen=True)
-class MCDropout:
+class MCDropout(Method):
     """Draws that differ by the hidden units that are switched off (Gal and Ghahramani 2016, ICML).
 
     **Posterior**: weights and error scale are the point that maximises the posterior density under dropout; each draw
@@ -66,6 +64,15 @@ class MCDropout:
             expected = "a number between 0 and 1, or 'learned'"
             raise InputError(f"mc_dropout rate {self.rate!r}", expected, "choose for example 0.1")
 
+    def check(self, model: Model, dataset: xr.Dataset) -> None:
+        """Refuse models without hidden units."""
+        if not model.has_hidden_units:
+            raise InputError(
+                f"method 'mc_dropout' for the model {model.name!r} without hidden units",
+                "a network with hidden units to drop, such as that of 'binn' by default",
+                "use 'vi' or 'nuts' for this model",
+            )
+
     def fit(
         self,
         key: Array,
@@ -84,29 +91,23 @@ class MCDropout:
         FitError
             If the optimisation diverges.
         """
-        if not model.has_hidden_units:
-            raise InputError(
-                f"method 'mc_dropout' for the model {model.name!r} without hidden units",
-                "a network with hidden units to drop, such as that of 'binn' by default",
-                "use 'vi' or 'nuts' for this model",
-            )
+        self.check(model, dataset)
         stopwatch = Stopwatch()
         train_key, predict_key = jax.random.split(key)
         encoding, profiles, silent = prepared(model, dataset)
-        family = partial(AutoDelta, model.prior, init_loc_fn=init_to_sample)
         trained = train(
-            train_key, silent, family, profiles, steps=self.steps, learning_rate=self.learning_rate,
+            train_key, silent, point(model.prior), profiles, steps=self.steps, learning_rate=self.learning_rate,
             patience=self.patience, label="mc_dropout", progress=progress, checkpoint=checkpoint,
             dropout_rate=self.rate,
         )  # fmt: skip
-        point = dict(trained.guide.median(trained.parameters))
-        rate = float(point.pop("dropout_rate")) if self.rate == "learned" else self.rate
+        best = dict(trained.guide.median(trained.parameters))
+        rate = float(best.pop("dropout_rate")) if self.rate == "learned" else self.rate
         return Fit(
             method=self,
             model=model,
             dataset=dataset,
             encoding=encoding,
-            draws={site: jnp.broadcast_to(value, (1, self.draws, *value.shape)) for site, value in point.items()},
+            draws={site: jnp.broadcast_to(value, (1, self.draws, *value.shape)) for site, value in best.items()},
             key=predict_key,
             wall_seconds=stopwatch.seconds(),
             sample_stats={"loss": trained.losses},

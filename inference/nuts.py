@@ -15,8 +15,8 @@ from numpyro.infer.util import unconstrain_fn
 
 from binn_prob.checks import one_of, positive, whole
 from binn_prob.errors import InputError
-from binn_prob.inference.base import Fit, FitError, Model, Stopwatch, prepared
-from binn_prob.inference.chains import ChainMethod, Chains, refuse_fixed_parameters
+from binn_prob.inference.base import Fit, FitError, Method, Model, Stopwatch, prepared
+from binn_prob.inference.chains import ChainMethod, Chains, refuse_fixed_parameters, refuse_missing_devices
 from binn_prob.inference.checkpoint import Checkpoint
 from binn_prob.inference.guides import GUIDES, family
 from binn_prob.inference.training import Trained, train
@@ -37,7 +37,7 @@ _STATISTICS = {
 
 
 @dataclass(frozen=True)
-class NUTS:
+class NUTS(Method):
     """Hamiltonian Monte Carlo with trajectories of adaptive length (Hoffman and Gelman 2014, JMLR 15).
 
     **Posterior**: that of the model itself, as far as the chains converge: read R-hat and the effective sample sizes,
@@ -90,6 +90,10 @@ class NUTS:
             one_of(self, "neutra", GUIDES)
         one_of(self, "chain_method", get_args(ChainMethod))
 
+    def check(self, model: Model, dataset: xr.Dataset) -> None:
+        """Refuse parallel chains without a device for each."""
+        refuse_missing_devices(self.chains, self.chain_method)
+
     def fit(
         self,
         key: Array,
@@ -108,6 +112,7 @@ class NUTS:
         FitError
             If the start diverges or a chain leaves the finite numbers.
         """
+        self.check(model, dataset)
         stopwatch = Stopwatch()
         start_key, run_key, predict_key = jax.random.split(key, 3)
         encoding, profiles, silent = prepared(model, dataset)

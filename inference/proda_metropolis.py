@@ -15,7 +15,7 @@ from tqdm import tqdm
 from binn_prob.checks import positive, whole
 from binn_prob.inference import cube, random_walk
 from binn_prob.inference import proda_phases as phases
-from binn_prob.inference.base import Fit, Model, Stopwatch
+from binn_prob.inference.base import Fit, Method, Model, Stopwatch
 from binn_prob.inference.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class _Chains(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ProdaMetropolis:
+class ProdaMetropolis(Method):
     """PRODA's published sampler of independent sites (Tao et al. 2020, Frontiers in Big Data 3:17), and its correction.
 
     Each chain explores the unit cube by uniform steps in a box, then samples it by Gaussian steps with the covariance

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from binn_prob.checks import positive, whole
+from binn_prob.checks import one_of, positive, whole
 from binn_prob.errors import InputError
 from binn_prob.inference import bootstrap, logits
 from binn_prob.inference.base import Fit, Method, Stopwatch
@@ -70,8 +70,27 @@ class Upscaling:
         positive(self, "learning_rate", "weight_decay")
         if self.patience is not None:
             whole(self, "patience")
-        if self.target not in get_args(Target):
-            raise InputError(f"upscaling target {self.target!r}", "'draws' or 'means'", "choose one of them")
+        one_of(self, "target", get_args(Target))
+
+    def check(self, model: logits.ParameterModel, first: Fit) -> None:
+        """Refuse models that are not what their stage needs.
+
+        Raises
+        ------
+        InputError
+            As :meth:`fit` does.
+        """
+        if first.model.has_network:
+            got = f"a first stage of the model {first.model.name!r}, whose sites share a network"
+            raise InputError(got, "a fit of a model of independent sites", "fit 'site' first")
+        if not model.has_network or not set(model.site_latents) <= {"offsets"}:
+            got = f"a second stage of the model {model.name!r}"
+            raise InputError(got, "a model with a network, such as 'binn'", "choose another model")
+        for field in ("ranges", "fixed"):
+            ours, theirs = getattr(model, field), getattr(first.model, field)
+            if ours != theirs:
+                got = f"stages of different {field} ({theirs} first, {ours} second)"
+                raise InputError(got, "the same parameters in the same ranges", "make the two models alike")
 
     def fit(
         self, key: Array, model: logits.ParameterModel, first: Fit, *, progress: bool = True,
@@ -101,7 +120,7 @@ class Upscaling:
         FitError
             If the optimisation diverges.
         """
-        _check(model, first)
+        self.check(model, first)
         stopwatch, dataset = Stopwatch(), first.dataset
         pick_key, sample_key, start_key, scale_key, predict_key = jax.random.split(key, 5)
         encoding = model.encode(dataset)
@@ -147,21 +166,6 @@ class Upscaling:
         pick = jax.random.randint(key, (self.members, sites), 0, draws)
         picked = {name: values[pick, jnp.arange(sites)] for name, values in pooled.items()}
         return logits.to_logit(logits.free_units(first.model, profiles, picked))
-
-
-def _check(model: logits.ParameterModel, first: Fit) -> None:
-    """Refuse models that are not what their stage needs."""
-    if first.model.has_network:
-        got = f"a first stage of the model {first.model.name!r}, whose sites share a network"
-        raise InputError(got, "a fit of a model of independent sites", "fit 'site' first")
-    if not model.has_network or not set(model.site_latents) <= {"offsets"}:
-        got = f"a second stage of the model {model.name!r}"
-        raise InputError(got, "a model with a network, such as 'binn'", "choose another model")
-    for field in ("ranges", "fixed"):
-        ours, theirs = getattr(model, field), getattr(first.model, field)
-        if ours != theirs:
-            got = f"stages of different {field} ({theirs} first, {ours} second)"
-            raise InputError(got, "the same parameters in the same ranges", "make the two models alike")
 
 
 def _losses(model: logits.ParameterModel, weights: Array, target: Array, profiles: Any) -> Array:

@@ -17,8 +17,8 @@ from numpyro.infer.util import constrain_fn, potential_energy
 
 from binn_prob.checks import one_of, positive, whole
 from binn_prob.errors import InputError
-from binn_prob.inference.base import Fit, FitError, Model, Stopwatch, prepared
-from binn_prob.inference.chains import ChainMethod, Chains, refuse_fixed_parameters
+from binn_prob.inference.base import Fit, FitError, Method, Model, Stopwatch, prepared
+from binn_prob.inference.chains import ChainMethod, Chains, refuse_fixed_parameters, refuse_missing_devices
 from binn_prob.inference.checkpoint import Checkpoint
 from binn_prob.inference.guides import family
 from binn_prob.inference.training import of_batches, refuse_batches, train
@@ -35,7 +35,7 @@ Latent = dict[str, Array]
 
 
 @dataclass(frozen=True)
-class SGHMC:
+class SGHMC(Method):
     """Langevin dynamics with momentum, without a Metropolis test (Chen, Fox and Guestrin 2014, ICML; Ma et al. 2015).
 
     A mean-field fit comes first: its means and standard deviations standardise the latent numbers, whose curvatures
@@ -97,6 +97,11 @@ class SGHMC:
             raise InputError(got, "a product below 1", "take smaller steps")
         one_of(self, "chain_method", get_args(ChainMethod))
 
+    def check(self, model: Model, dataset: xr.Dataset) -> None:
+        """Refuse batches where the model learns something for each site, and parallel chains without devices."""
+        refuse_batches(self, model, self.batch_sites)
+        refuse_missing_devices(self.chains, self.chain_method)
+
     def fit(
         self,
         key: Array,
@@ -116,7 +121,7 @@ class SGHMC:
         FitError
             If the start diverges or a chain leaves the finite numbers.
         """
-        refuse_batches(self, model, self.batch_sites)
+        self.check(model, dataset)
         stopwatch = Stopwatch()
         start_key, position_key, run_key, predict_key = jax.random.split(key, 4)
         encoding, profiles, silent = prepared(model, dataset)

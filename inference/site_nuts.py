@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from binn_prob.checks import one_of, positive, whole
 from binn_prob.errors import InputError
-from binn_prob.inference.base import Fit, Model, Stopwatch
+from binn_prob.inference.base import Fit, Method, Model, Stopwatch
 from binn_prob.inference.checkpoint import Checkpoint
 from binn_prob.inference.lanes import Course, Lanes, Trajectory
 from binn_prob.inference.site_groups import Arrays, IndependentSites, SiteGroups, groups
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class SiteNUTS:
+class SiteNUTS(Method):
     """Hamiltonian Monte Carlo for each site by itself, where PRODA runs Metropolis (Tao et al. 2020, 2023).
 
     **Posterior**: that of the model, for every site that is reported as converged; the others are named.  The error
@@ -85,6 +85,12 @@ class SiteNUTS:
             raise InputError(got, "a number between 0 and 1", "choose for example 0.9")
         one_of(self, "trajectory", get_args(Trajectory))
 
+    def check(self, model: Model, dataset: xr.Dataset) -> None:
+        """Refuse models whose sites share a network."""
+        if not hasattr(model, "marginal_log_density"):
+            got = f"method 'site_nuts' for the model {model.name!r}, whose sites share a network"
+            raise InputError(got, "a model of independent sites, such as 'site'", "choose that model, or method 'nuts'")
+
     def fit(
         self,
         key: Array,
@@ -101,9 +107,7 @@ class SiteNUTS:
         InputError
             If the sites of the model are not independent.
         """
-        if not hasattr(model, "marginal_log_density"):
-            got = f"method 'site_nuts' for the model {model.name!r}, whose sites share a network"
-            raise InputError(got, "a model of independent sites, such as 'site'", "choose that model, or method 'nuts'")
+        self.check(model, dataset)
         stopwatch = Stopwatch()
         start_key, run_key, predict_key = jax.random.split(key, 3)
         sites = SiteGroups(cast(IndependentSites, model), dataset, self.chains)

@@ -12,7 +12,7 @@ from jax import Array
 from numpyro.infer import psis_diagnostic
 
 from binn_prob.checks import one_of, positive, whole
-from binn_prob.inference.base import Fit, Model, Stopwatch, prepared
+from binn_prob.inference.base import Fit, Method, Model, Stopwatch, prepared
 from binn_prob.inference.checkpoint import Checkpoint
 from binn_prob.inference.guides import GUIDES, family
 from binn_prob.inference.training import Trained, refuse_batches, train
@@ -30,7 +30,7 @@ _AT_ONCE = 10_000_000
 
 
 @dataclass(frozen=True)
-class VI:
+class VI(Method):
     """The member of a family of distributions that is closest to the posterior (Kucukelbir et al. 2017, JMLR 18).
 
     **Posterior**: the guide that maximises the evidence lower bound; draws are independent.  The mean-field family
@@ -73,6 +73,10 @@ class VI:
         whole(self, *(name for name in ("patience", "batch_sites") if getattr(self, name) is not None))
         one_of(self, "guide", GUIDES)
 
+    def check(self, model: Model, dataset: xr.Dataset) -> None:
+        """Refuse batches of sites where the model learns something for each of them."""
+        refuse_batches(self, model, self.batch_sites)
+
     def fit(
         self,
         key: Array,
@@ -91,7 +95,7 @@ class VI:
         FitError
             If the optimisation diverges.
         """
-        refuse_batches(self, model, self.batch_sites)
+        self.check(model, dataset)
         stopwatch = Stopwatch()
         train_key, draw_key, predict_key, weight_key = jax.random.split(key, 4)
         encoding, profiles, silent = prepared(model, dataset)

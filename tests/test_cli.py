@@ -239,15 +239,39 @@ def test_an_interrupted_run_keeps_what_is_finished(
 def test_a_method_that_fails_is_named_and_costs_no_other(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fit(*arguments: Any, **options: Any) -> _Fitted:
-        raise FitError("the numbers\nstopped being finite")
+    def fit(model: Any, dataset: xr.Dataset, method: Any, **options: Any) -> Fit:
+        if method.name == "mc_dropout":
+            raise FitError("the numbers\nstopped being finite")
+        return replace(_fitted(), method=method, dataset=dataset)
 
     monkeypatch.setattr("binn_prob.workflow.fit", fit)
+    monkeypatch.setattr("binn_prob.results.compare.Comparison.save", lambda *arguments, **options: None)
     assert cli.main([command, "--sites", "4", "--method", "mc_dropout,vi", "--out", "out"]) == 1
     record = json.loads(Path("out/run.json").read_text())
     assert record["status"] == "failed"
-    assert record["failures"] == dict.fromkeys(("mc_dropout", "vi"), "the numbers stopped being finite")
-    assert "error: vi could not fit: the numbers stopped being finite" in capsys.readouterr().err
+    assert record["failures"] == {"mc_dropout": "the numbers stopped being finite"}
+    assert list(record["verdicts"]) == ["vi"]
+    assert [file.name for file in Path("out").glob("posterior_*")] == ["posterior_vi.nc"]
+    assert "error: mc_dropout could not fit: the numbers stopped being finite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "words"),
+    [
+        ("name: neural_prior", "vi: {batch_sites: 2}", "vi batch_sites 2 for the model 'neural_prior'"),
+        ("name: neural_prior", "sghmc: {batch_sites: 2}", "sghmc batch_sites 2 for the model 'neural_prior'"),
+        ("name: binn", "nuts: {chain_method: parallel, chains: 64}", "64 parallel chains on"),
+        ("name: binn, options: {hidden: [300]}", "laplace: {}", "latent numbers for laplace"),
+        ("name: site", "laplace: {weights: last_layer}", "for a model without layers"),
+    ],
+)
+def test_what_a_method_cannot_fit_is_said_before_any_is_fitted(
+    model: str, method: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("run.yaml").write_text(f"model: {{{model}}}\nmethods:\n  deep_ensemble: {{}}\n  {method}\n")
+    assert cli.main(["fit", "--config", "run.yaml", "--sites", "4", "--out", "out"]) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
+    assert not Path("out").exists()
 
 
 @cache

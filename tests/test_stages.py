@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,21 @@ def test_a_network_predicts_sites_that_it_has_not_seen(first: Fit, folder: Path,
     from_folder = bp.upscale(folder, model, train, **SMALL)
     for name, drawn in second.draws.items():
         np.testing.assert_array_equal(from_folder.draws[name], drawn)
+
+
+def test_what_was_learnt_from_a_first_stage_that_has_not_converged_has_not_either(first: Fit, split: Split) -> None:
+    second = bp.upscale(first, bp.models.BINN(hidden=(4,)), split[0], **SMALL)
+    assert "first stage not converged: nothing recorded by which to tell" in second.verdict.reasons
+    settled = replace(first, attributes={**first.attributes, "first_stage_convergence": "converged"})
+    second = bp.upscale(settled, bp.models.BINN(hidden=(4,)), split[0], **SMALL)
+    assert not any("first stage" in reason for reason in second.verdict.reasons)
+
+
+def test_the_second_stage_of_a_fit_at_hand_has_its_verdict(first: Fit) -> None:
+    steady = {"loss": np.random.default_rng(0).normal(size=600)}
+    for statistics, said in ((steady, "converged"), ({}, "not converged: nothing recorded by which to tell")):
+        at_hand = replace(first, attributes={}, sample_stats=statistics)
+        assert bp.upscale(at_hand, "binn", **SMALL).attributes["first_stage_convergence"] == said
 
 
 def test_a_model_by_its_word_is_like_that_of_the_first_stage(first: Fit) -> None:

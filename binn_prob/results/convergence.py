@@ -47,6 +47,7 @@ BARS: dict[str, Bar] = {
     "divergences": Bar(0, np.less_equal, np.sum, "{:.0f} divergent transitions"),
     "e_bfmi": Bar(0.3, np.greater_equal, np.min, "E-BFMI of a chain down to {:.2f} (bar {})"),
     "pareto_k": Bar(0.7, np.less_equal, np.max, "k-hat {:.2f} (bar {})"),
+    "loss_gaps": Bar(0.1, np.less_equal, np.max, "{:.0%} of the steps without a finite loss (bar {:.0%})"),
     "loss_fall": Bar(0.5, np.less_equal, np.max, "a loss that still falls, by {:.1f} of its own spread (bar {})"),
 }
 """Every bar, in the order in which reasons are given.  A fall of the loss counts once it is beyond doubt: more than
@@ -162,9 +163,10 @@ def _overall(tree: xr.DataTree, measured: xr.Dataset | None) -> dict[str, float]
         found |= {name: float(BARS[name].worst(one.to_numpy())) for name, one in recorded.items() if one.ndim}
     if "pareto_k" in tree.attrs:
         found["pareto_k"] = float(tree.attrs["pareto_k"])
-    fallen = diagnostics.fall(loss) if (loss := statistic(tree, "loss")).ndim else None
-    if fallen is not None:
-        found["loss_fall"] = fallen.spreads if not fallen.errors <= _DOUBT else 0.0
+    if (loss := statistic(tree, "loss")).ndim:
+        found["loss_gaps"] = float(1.0 - np.isfinite(loss).mean())
+        if (fallen := diagnostics.fall(loss)) is not None:
+            found["loss_fall"] = fallen.spreads if not fallen.errors <= _DOUBT else 0.0
     return found
 
 
@@ -176,6 +178,8 @@ def _judged(tree: xr.DataTree, found: Mapping[str, float], sites: xr.Dataset | N
         for name, value in found.items()
         if not BARS[name].meets(value, BARS[name].limit) and (sites is None or name not in sites)
     ]
+    if (first := tree.attrs.get("first_stage_convergence", "converged")) != "converged":
+        reasons.append(f"first stage {first}")
     posterior = group(tree, "posterior").sizes
     if is_markov_chain(tree) and not has_chains(tree):
         reasons.append(f"{posterior['chain']} × {posterior['draw']} draws, too few for R-hat (bar 2 × 4)")

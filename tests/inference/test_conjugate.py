@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from quick_models import Sited
 
 from binn_prob.inference import METHODS, NUTS, SGHMC, VI, DeepEnsemble, Laplace
 
@@ -24,16 +25,8 @@ OUTPUT = np.array([False, True, True])
 
 
 @dataclass(frozen=True)
-class LinearRegression:
+class LinearRegression(Sited):
     """Known inputs, two of them correlated, so nothing is read from the sites."""
-
-    name: ClassVar[str] = "linear regression"
-    has_network: ClassVar[bool] = False
-    has_hidden_units: ClassVar[bool] = False
-    site_latents: ClassVar[tuple[str, ...]] = ()
-
-    def encode(self, dataset):
-        return None
 
     def prepare(self, dataset, encoding):
         mixing = jnp.array([[1.0, 0.8, 0.0], [0.0, 0.6, 0.0], [0.0, 0.0, 1.0]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,25 +10,10 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from quick_models import Sited
 
 from binn_prob.inference import NUTS, VI, DeepEnsemble, Laplace
 from binn_prob.inference.base import FitError
-
-
-@dataclass(frozen=True)
-class Sited:
-    """What the protocol of models asks for, of a model that reads nothing from the sites."""
-
-    name: ClassVar[str] = "without sites"
-    has_network: ClassVar[bool] = False
-    has_hidden_units: ClassVar[bool] = False
-    site_latents: ClassVar[tuple[str, ...]] = ()
-
-    def encode(self, dataset):
-        return None
-
-    def prepare(self, dataset, encoding):
-        return None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from numpyro.diagnostics import effective_sample_size
+from quick_models import Sited
 
 from binn_prob.errors import InputError
 from binn_prob.inference import SGHMC, FitError
@@ -33,16 +34,8 @@ class Observed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Mean:
+class Mean(Sited):
     """One observation a site, of a mean that all share, with noise and prior of unit variance."""
-
-    name: ClassVar[str] = "mean"
-    has_network: ClassVar[bool] = False
-    has_hidden_units: ClassVar[bool] = False
-    site_latents: ClassVar[tuple[str, ...]] = ()
-
-    def encode(self, dataset):
-        return None
 
     def prepare(self, dataset, encoding):
         return Observed(0.5 + jax.random.normal(jax.random.key(3), (SITES,)))

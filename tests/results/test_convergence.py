@@ -185,13 +185,14 @@ def test_draws_that_are_not_finite_are_a_reason(chains):
         (settled(falls=20.0), ("a loss that still falls, by 4.1 of its own spread (bar 0.5)",)),
         (settled(falls=-20.0), ()),  # rises: nothing to gain from more steps
         (settled(400), ("400 training steps, too few to say whether the loss has settled (bar 500)",)),
-        (np.where(np.arange(2000) % 7, settled(), np.inf), ()),  # single estimates may be infinite
+        (np.where(np.arange(2000) % 20, settled(), np.inf), ()),  # single estimates may be infinite
+        (np.where(np.arange(2000) % 5, settled(), np.inf), ("20% of the steps without a finite loss (bar 10%)",)),
     ],
 )
 def test_a_training_is_judged_by_its_loss(loss, reasons, made):
     found = convergence.verdict(made({"loss": loss}, markov_chain=0, chains=1))
     assert found.converged == (not reasons)
-    if len(loss) == 2000 and reasons:  # the number depends on the noise
+    if reasons and "still falls" in reasons[0]:  # the number depends on the noise
         assert re.fullmatch(r"a loss that still falls, by \d\.\d of its own spread \(bar 0.5\)", found.reasons[0])
     else:
         assert found.reasons == reasons
