@@ -41,7 +41,7 @@ class _Training(NamedTuple):
     taken: Array
     """() steps"""
     losses: Array
-    """(most steps,) mean over the members of the loss in their samples; NaN where no step has been taken yet"""
+    """(most steps,) mean over the members of the loss at the held-out sites; NaN where no step has been taken yet"""
 
 
 def resampled(key: Array, members: int, sites: int) -> Array:
@@ -102,7 +102,7 @@ def train(
     weights : array (member, weight)
         Those of the lowest loss at the sites that are not in the member's sample.
     losses : array (step,)
-        Mean over the members of the loss in their samples.
+        Mean over the members of the loss at those sites: in the samples it would fall for ever.
 
     Raises
     ------
@@ -147,13 +147,16 @@ def _begin(starts: Array, optimiser: optax.GradientTransformation, most: int) ->
 def _stride(losses: Losses, optimiser: optax.GradientTransformation, limit: int) -> Callable[..., _Training]:
     """Return the program that takes 100 steps and then looks at the loss of each member at the sites left out."""
 
-    def mean(weights: Array, target: Array, count: Array, shared: Any) -> Array:
-        return jnp.sum(count * losses(weights, target, shared)) / jnp.sum(count)
+    def means(weights: Array, target: Array, count: Array, shared: Any) -> tuple[Array, Array]:
+        of_sites, absent = losses(weights, target, shared), held_out(count)
+        return jnp.sum(count * of_sites) / jnp.sum(count), jnp.sum(absent * of_sites) / jnp.sum(absent)
+
+    slopes = jax.vmap(jax.grad(means, has_aux=True), in_axes=(0, 0, 0, None))
 
     def step(state: tuple[Array, Any], data: Any) -> tuple[tuple[Array, Any], Array]:
-        loss, slope = jax.vmap(jax.value_and_grad(mean), in_axes=(0, 0, 0, None))(state[0], *data)
+        slope, outside = slopes(state[0], *data)
         updates, inner = jax.vmap(optimiser.update)(slope, state[1], state[0])
-        return (optax.apply_updates(state[0], updates), inner), loss.mean()
+        return (optax.apply_updates(state[0], updates), inner), outside.mean()
 
     @jax.jit
     def stride(at: _Training, targets: Array, counts: Array, shared: Any) -> _Training:
@@ -161,7 +164,7 @@ def _stride(losses: Losses, optimiser: optax.GradientTransformation, limit: int)
         (weights, inner), loss = jax.lax.scan(
             lambda state, _: step(state, data), (at.weights, at.optimiser), length=_STRIDE
         )
-        outside = jax.vmap(mean, in_axes=(0, 0, 0, None))(weights, targets, held_out(counts), shared)
+        _, outside = jax.vmap(means, in_axes=(0, 0, 0, None))(weights, *data)
         better = (outside < at.lowest - _NEGLIGIBLE) & (at.waited < limit)  # a member that has waited so long is done
         return _Training(
             weights=weights,
