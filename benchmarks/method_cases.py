@@ -43,28 +43,30 @@ class Case:
 
 _CORRECT = dict.fromkeys(("annealing", "truncated_proposals", "accepted_only", "best_chain_only"), False)
 _LONG = {"warmup": 1000, "draws": 1000, "max_tree_depth": 9}
-_FLOW = {"learning_rate": 0.001, "steps": 20_000}
+_LEARNED = {"rate": "learned", "steps": 10_000}
+_MORE = {"steps": 20_000}
+_FLOW = {"learning_rate": 0.001, "steps": 40_000}
 _FLOW_START = {"start_learning_rate": 0.001, "start_steps": 20_000}
 
 CASES = (
     Case("binn", "mc_dropout", "", "a point, with hidden units off at a given rate"),
-    Case("binn", "mc_dropout", "learned", "the same, the rate fitted to the data", {"rate": "learned"}),
+    Case("binn", "mc_dropout", "learned", "the same, the rate fitted to the data", _LEARNED),
     Case("binn", "deep_ensemble", "", "modes reached from different starts"),
     Case("binn", "laplace", "last_layer", "Gaussian at the mode, of the last layer", {"weights": "last_layer"}),
     Case("binn", "laplace", "", "Gaussian at the mode, of all weights"),
     Case("binn", "vi", "mean_field", "closest Gaussian without correlations"),
-    Case("binn", "vi", "low_rank", "closest Gaussian, of low-rank covariance", {"guide": "low_rank"}),
-    Case("binn", "vi", "full_rank", "closest Gaussian", {"guide": "full_rank"}),
+    Case("binn", "vi", "low_rank", "closest Gaussian, of low-rank covariance", {"guide": "low_rank", **_MORE}),
+    Case("binn", "vi", "full_rank", "closest Gaussian", {"guide": "full_rank", **_MORE}),
     Case("binn", "vi", "iaf", "closest normalising flow", {"guide": "iaf", **_FLOW}),
     Case("binn", "nuts", "", "the posterior, once the chains have converged"),
     Case("binn", "nuts", "long", "the same, with longer chains", _LONG),
     Case("binn", "nuts", "neutra", "the same, on the scale of a flow", {"neutra": "iaf", **_FLOW_START}),
     Case("binn", "sghmc", "", "nearly the posterior, without a Metropolis test"),
     Case("neural_prior", "vi", "mean_field", "closest Gaussian without correlations"),
-    Case("neural_prior", "vi", "low_rank", "closest Gaussian, of low-rank covariance", {"guide": "low_rank"}),
+    Case("neural_prior", "vi", "low_rank", "closest Gaussian, of low-rank covariance", {"guide": "low_rank", **_MORE}),
     Case("neural_prior", "nuts", "", "the posterior, once the chains have converged"),
     Case("site", "vi", "mean_field", "closest Gaussian without correlations"),
-    Case("site", "vi", "full_rank", "closest Gaussian of all sites together", {"guide": "full_rank"}),
+    Case("site", "vi", "full_rank", "closest Gaussian of all sites together", {"guide": "full_rank", **_MORE}),
     Case("site", "laplace", "", "Gaussian at the mode"),
     Case("site", "site_nuts", "", "the posterior, each site run until it has converged"),
     Case("site", "proda_metropolis", "", "PRODA's draws, as published"),

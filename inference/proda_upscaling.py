@@ -150,7 +150,7 @@ class Upscaling:
             draws={name: values[None] for name, values in draws.items()},
             key=predict_key,
             wall_seconds=first.wall_seconds + stopwatch.seconds(),
-            sample_stats={"loss": losses},
+            sample_stats={"loss": losses * targets[0].size},  # of all that a member learns [nat]
             attributes={**first.attributes, "first_stage": json.dumps(of_first, default=str)},
             check=first.check,
         )

@@ -50,11 +50,15 @@ BARS: dict[str, Bar] = {
     "loss_gaps": Bar(0.1, np.less_equal, np.max, "{:.0%} of the steps without a finite loss (bar {:.0%})"),
     "loss_fall": Bar(0.5, np.less_equal, np.max, "a loss that still falls, by {:.1f} of its own spread (bar {})"),
 }
-"""Every bar, in the order in which reasons are given.  A fall of the loss counts once it is beyond doubt: more than
-three of its standard errors; see :func:`binn_prob.results.diagnostics.fall`."""
+"""Every bar, in the order in which reasons are given.  A fall of the loss counts once it is worth
+more than a factor e of density and beyond doubt, more than three of its standard errors; see
+:func:`binn_prob.results.diagnostics.fall`."""
 
 _DOUBT = 3.0
 """Standard errors up to which a fall of the loss may be noise."""
+
+_NEGLIGIBLE = 1.0
+"""A fall of the loss that is not worth more steps, though it is beyond doubt, as any is where there is no noise [nat]."""
 
 _NAMED = 5
 """How many of the worst quantities, and of the sites, are named."""
@@ -166,7 +170,8 @@ def _overall(tree: xr.DataTree, measured: xr.Dataset | None) -> dict[str, float]
     if (loss := statistic(tree, "loss")).ndim:
         found["loss_gaps"] = float(1.0 - np.isfinite(loss).mean())
         if (fallen := diagnostics.fall(loss)) is not None:
-            found["loss_fall"] = fallen.spreads if not fallen.errors <= _DOUBT else 0.0
+            counts = not (fallen.errors <= _DOUBT or fallen.nats <= _NEGLIGIBLE)
+            found["loss_fall"] = fallen.spreads if counts else 0.0
     return found
 
 

@@ -34,6 +34,8 @@ SHARED = -1
 class Fall(NamedTuple):
     """How far a loss has fallen over the second half of a training."""
 
+    nats: float
+    """The fall itself"""
     spreads: float
     """The fall, in standard deviations of the loss at a single step"""
     errors: float
@@ -102,9 +104,9 @@ def fall(loss: xr.DataArray) -> Fall | None:
     spread = float(np.subtract(*np.quantile(end, (0.75, 0.25)))) / 1.349  # that of a Gaussian is its deviation
     error = math.hypot(*(float(arviz_stats.mcse(window[None], method="median")) for window in (middle, end)))
     if fallen == 0.0:
-        return Fall(0.0, 0.0)
+        return Fall(0.0, 0.0, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return Fall(float(np.divide(fallen, spread)), float(np.divide(fallen, error)))
+        return Fall(fallen, float(np.divide(fallen, spread)), float(np.divide(fallen, error)))
 
 
 def statistic(tree: xr.DataTree, name: str) -> xr.DataArray:

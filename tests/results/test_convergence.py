@@ -183,6 +183,8 @@ def test_draws_that_are_not_finite_are_a_reason(chains):
         (settled(), ()),
         (settled(falls=1.0), ()),  # less than half its spread over the second half
         (settled(falls=20.0), ("a loss that still falls, by 4.1 of its own spread (bar 0.5)",)),
+        (np.linspace(100.7, 99.3, 2000), ()),  # without noise, but by less than a nat
+        (np.linspace(105.0, 95.0, 2000), ("a loss that still falls, by 3.1 of its own spread (bar 0.5)",)),
         (settled(falls=-20.0), ()),  # rises: nothing to gain from more steps
         (settled(400), ("400 training steps, too few to say whether the loss has settled (bar 500)",)),
         (np.where(np.arange(2000) % 20, settled(), np.inf), ()),  # single estimates may be infinite
@@ -199,7 +201,7 @@ def test_a_training_is_judged_by_its_loss(loss, reasons, made):
 
 
 def test_a_loss_that_does_not_change_does_not_fall():
-    assert diagnostics.fall(xr.DataArray(np.ones(600), dims="step")) == diagnostics.Fall(0.0, 0.0)
+    assert diagnostics.fall(xr.DataArray(np.ones(600), dims="step")) == diagnostics.Fall(0.0, 0.0, 0.0)
 
 
 def test_noise_alone_is_seldom_taken_for_a_fall():
