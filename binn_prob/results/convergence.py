@@ -58,7 +58,7 @@ _DOUBT = 3.0
 """Standard errors up to which a fall of the loss may be noise."""
 
 _NEGLIGIBLE = 1.0
-"""A fall of the loss that is not worth more steps, though it is beyond doubt, as any is where there is no noise [nat]."""
+"""A fall of the loss that is not worth more steps, though it may be beyond doubt, as where there is no noise [nat]."""
 
 _NAMED = 5
 """How many of the worst quantities, and of the sites, are named."""
