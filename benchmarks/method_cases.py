@@ -43,9 +43,9 @@ class Case:
 
 _CORRECT = dict.fromkeys(("annealing", "truncated_proposals", "accepted_only", "best_chain_only"), False)
 _LONG = {"warmup": 1000, "draws": 1000, "max_tree_depth": 9}
-_LEARNED = {"rate": "learned", "steps": 10_000}
-_MORE = {"steps": 20_000}
-_FLOW = {"learning_rate": 0.001, "steps": 40_000}
+_LEARNED = {"rate": "learned", "steps": 10_000, "patience": None}
+_MORE = {"steps": 20_000, "patience": None}
+_FLOW = {"learning_rate": 0.001, "steps": 40_000, "patience": None}
 _FLOW_START = {"start_learning_rate": 0.001, "start_steps": 20_000}
 
 CASES = (

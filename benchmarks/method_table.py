@@ -114,5 +114,6 @@ def _origin(rows: Sequence[Row], command: str) -> str:
         f'Made by `{command}` from `bp.data.load("synthetic", sites={sites}, seed={seed})`: {train} sites to learn '
         f"from and {held_out} held out, by location; seed {seed} for all; "
         f"{every([row['cores'] for row in rows])} CPU cores, "
-        f"{every([row['device'] for row in rows])}; {software}."
+        f"{every([row['device'] for row in rows])}; {software}; commit "
+        f"{every([str(row['git_commit'])[:7] for row in rows])}."
     )

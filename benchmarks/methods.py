@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,12 +110,12 @@ class Bench:
 
     def fit(self, case: Case, train: xr.Dataset) -> Fit:
         """Fit a case, or go on with its fit; a first stage that was fitted before is read from its checkpoint."""
-        import jax
-
         model, method = case.build(self.small)
         if case.first:
             first = self.fit(BY_NAME[case.first], train)
-            return method.fit(jax.random.key(SEED), model, first, progress=sys.stderr.isatty())
+            if (row := self.row(BY_NAME[case.first])) is not None:  # not the time that it took to read its checkpoint
+                first = replace(first, wall_seconds=row["seconds"])
+            return bp.upscale(first, model, method=method, seed=SEED, progress=sys.stderr.isatty())
         checkpoint = self.folder / "checkpoints" / case.name
         options = {"seed": SEED, "progress": sys.stderr.isatty(), "checkpoint": checkpoint, "resume": True}
         return bp.fit(model, train, method, **options)

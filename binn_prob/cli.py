@@ -110,7 +110,7 @@ def fit(
     sites: Sites = None,
     model: Model = None,
     method: Annotated[
-        list[str] | None, typer.Option(help="Can be repeated, or a list with commas. [default: nuts; upscaling]")
+        list[str] | None, typer.Option(help="Can be repeated, or a list with commas. [default: the reference]")
     ] = None,
     seed: Seed = None,
     split: Split = None,
@@ -131,9 +131,9 @@ def fit(
     the independent sites of another run, and so predicts the sites held out: the second stage of PRODA.
     """
     given = _given(data, sites, model, method, seed, split, test_fraction, device, precision, name, first_stage)
-    usual = "nuts" if first_stage is None else "upscaling"
-    defaults = {"name": "fit", "methods": {usual: {}}, "split": {"test_fraction": 0.0}}
-    done = _run(_settings(given, config, out, resume, defaults), out, resume, quiet, compared=False)
+    defaults = {"name": "fit", "split": {"test_fraction": 0.0}}
+    settings = _settings(given, config, out, resume, defaults).of_one_method()
+    done = _run(settings, out, resume, quiet, compared=False)
     for word, verdict in done.verdicts.items():
         typer.echo(f"{word}: {verdict}")
     _end(done, allow_unconverged)

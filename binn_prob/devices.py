@@ -23,8 +23,7 @@ _OTHER_DEVICE = {
 def useful_devices(methods: Collection[Any]) -> int:
     """Return as how many devices one CPU serves some methods best.
 
-    Methods for independent sites share them out among the devices, and so keep every core busy; the others run each
-    Markov chain on a device of its own.
+    For independent sites one to a core, among which ``site_nuts`` shares them out; otherwise one to a Markov chain.
     """
     shared = [getattr(one, "needs_independent_sites", False) for one in methods]
     chains = [getattr(one, "chains", 1) for one in methods]

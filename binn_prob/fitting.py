@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, is_dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from binn_prob.errors import InputError
 from binn_prob.options import build, written_out
@@ -134,17 +137,15 @@ def upscale(
 
     method = _method({Upscaling.name: Upscaling}, method, options)
     first = first_stage(first) if isinstance(first, str | Path) else first
-    convergence = str(first.attributes.get("first_stage_convergence", "") or first.verdict)
     first = first if dataset is None else restricted(first, validate(dataset))
     model = _model(model, written_out(first.model))
     origin: dict[str, str | int | float] = {"seed": _seed(seed), "data_fingerprint": fingerprint(first.dataset)}
     identity = _identity(model, method, origin)
-    identity["first"] = _identity(first.model, first.method, first.attributes)
+    identity["first"] = _identity(first.model, first.method, first.attributes) | {"draws": _checksum(first.draws)}
     with _opened(checkpoint, resume, identity) as held:
         fitted: Fit = method.fit(jax.random.key(seed), model, first, progress=progress, checkpoint=held)
     seconds = fitted.wall_seconds + (0.0 if held is None else held.spent_before)
-    attributes = {**fitted.attributes, **origin, "first_stage_convergence": convergence}
-    return replace(fitted, attributes=attributes, check=validate, wall_seconds=seconds)
+    return replace(fitted, attributes={**fitted.attributes, **origin}, check=validate, wall_seconds=seconds)
 
 
 def _seed(seed: int) -> int:
@@ -203,6 +204,14 @@ def _identity(model: Any, method: Any, origin: Mapping[str, Any]) -> dict[str, A
         "versions": versions(),
         "git_commit": git_commit(),
     }
+
+
+def _checksum(draws: Mapping[str, Any]) -> str:
+    """Return a text that no other draws have."""
+    summed = sha256()
+    for name, values in sorted(draws.items()):
+        summed.update(name.encode() + np.ascontiguousarray(values).tobytes())
+    return summed.hexdigest()
 
 
 def _described(made: Any) -> dict[str, Any]:

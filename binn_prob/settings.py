@@ -196,6 +196,17 @@ class Settings(_Section):
             reference=self.reference or next((word for word in _REFERENCES if word in methods), None),
         )
 
+    def of_one_method(self) -> Settings:
+        """Return the settings with the one method that is of most use, where none is named.
+
+        That is the second stage, where there is a first, and else the reference of a comparison.
+        """
+        if self.methods is not None:
+            return self
+        references = (word for word in _REFERENCES if word in self.build_methods())
+        word = UPSCALING if self.first_stage is not None else next(references)
+        return self.model_copy(update={"methods": {word: {}}})
+
     def build_model(self) -> Any:
         """Return the model with its options.
 

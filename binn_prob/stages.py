@@ -32,8 +32,7 @@ def first_stage(folder: str | Path) -> Fit:
     Returns
     -------
     Fit
-        With the parameters and the error scales as they were drawn, up to rounding.  Its attribute
-        ``first_stage_convergence`` is the verdict on them, for it has no diagnostics.
+        With the parameters and the error scales as they were drawn, up to rounding, and the verdict on them.
 
     Raises
     ------
@@ -60,7 +59,7 @@ def first_stage(folder: str | Path) -> Fit:
 
 
 def restricted(first: Fit, dataset: xr.Dataset) -> Fit:
-    """Return a fit of independent sites, of some of them only.
+    """Return a fit of independent sites, of some of them only; the verdict remains that on all.
 
     Raises
     ------
@@ -73,7 +72,7 @@ def restricted(first: Fit, dataset: xr.Dataset) -> Fit:
         cure = "choose the same data in both stages"
         raise InputError(f"sites without a first stage, such as {missing}", "sites that were fitted in it", cure)
     draws = {name: values[:, :, rows] for name, values in first.draws.items()}
-    return replace(first, dataset=dataset, draws=draws, sample_stats={})
+    return replace(first, dataset=dataset, draws=draws, sample_stats={}, judged=first.verdict)
 
 
 def _made_anew(tree: xr.DataTree, model: Any, method: Any, sites: xr.Dataset) -> Fit:
@@ -96,7 +95,6 @@ def _made_anew(tree: xr.DataTree, model: Any, method: Any, sites: xr.Dataset) ->
     kept: dict[str, str | int | float] = {
         name: tree.attrs[name] for name in ("seed", "data_fingerprint") if name in tree.attrs
     }
-    kept["first_stage_convergence"] = str(verdict(tree))
     return Fit(
         method=method,
         model=model,
@@ -107,4 +105,5 @@ def _made_anew(tree: xr.DataTree, model: Any, method: Any, sites: xr.Dataset) ->
         wall_seconds=float(tree.attrs.get("wall_seconds", 0.0)),
         markov_chain=is_markov_chain(tree),
         attributes=kept,
+        judged=verdict(tree),
     )

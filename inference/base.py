@@ -117,6 +117,8 @@ class Fit:
     """More to write into the results"""
     check: Callable[[xr.Dataset], xr.Dataset] = lambda dataset: dataset
     """Refuses sites that are not what they must be, before they are predicted"""
+    judged: convergence.Verdict | None = None
+    """The verdict, where it is known from a fit with the diagnostics that this one lacks"""
 
     def __repr__(self) -> str:
         chains, draws = next(iter(self.draws.values())).shape[:2]
@@ -130,7 +132,7 @@ class Fit:
     @cached_property
     def verdict(self) -> convergence.Verdict:
         """Whether the fit has converged and, if not, why: see :mod:`binn_prob.results.convergence`."""
-        return convergence.verdict(self.posterior())
+        return self.judged or convergence.verdict(self.posterior())
 
     def predict(self, dataset: xr.Dataset, key: Array | None = None) -> xr.DataTree:
         """Return the posterior and the posterior predictive at any sites.

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from numpyro.infer import autoguide, init_to_sample
 
-__all__ = ["GUIDES", "family", "point"]
+__all__ = ["GUIDES", "TRANSPORTS", "family", "point"]
 
-GUIDES: dict[str, type[autoguide.AutoContinuous]] = {
+GUIDES: dict[str, type[autoguide.AutoGuide]] = {
     "mean_field": autoguide.AutoNormal,
     "low_rank": autoguide.AutoLowRankMultivariateNormal,
     "full_rank": autoguide.AutoMultivariateNormal,
@@ -27,8 +27,12 @@ GUIDES: dict[str, type[autoguide.AutoContinuous]] = {
 The flows need smaller steps than the Gaussians: a learning rate of about 0.001 with a few hundred latent numbers.
 """
 
+TRANSPORTS = tuple(name for name, guide in GUIDES.items() if issubclass(guide, autoguide.AutoContinuous))
+"""Those that map a standard normal to the posterior, as NeuTra needs it: all but ``mean_field``, which NumPyro writes
+site by site, and which would do no more than the metric that NUTS adapts by itself."""
 
-def family(name: str, prior: Callable[..., object]) -> Callable[[], autoguide.AutoContinuous]:
+
+def family(name: str, prior: Callable[..., object]) -> Callable[[], autoguide.AutoGuide]:
     """Return what makes a new guide of that name, of the latent sites of a prior, started from a draw of it."""
     guide = GUIDES[name]
     return lambda: guide(prior, init_loc_fn=init_to_sample)

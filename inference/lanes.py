@@ -65,7 +65,7 @@ class Record(NamedTuple):
     position: Array
     """(draw, site, chain, latent)"""
     energy: Array
-    """(draw, site, chain) Hamiltonian of the last iteration before the draw"""
+    """(draw, site, chain) Hamiltonian at the start of the iteration that has led to the draw, where momentum is new"""
     squared_energy_change: Array
     """(draw, site, chain) mean square of its change from one iteration to the next, since the draw before"""
     acceptance: Array
@@ -180,13 +180,16 @@ def _advance(
         steps = _number_of_steps(length_key, step_size, course)
         lane_keys = jax.random.split(lane_key, sites * chains)
         move = jax.vmap(lambda key, state, step: kernel(key, state, density, step, steps))
+        before = state.logdensity
         state, information = move(lane_keys, state, jnp.repeat(step_size, chains))  # type: ignore[no-untyped-call]
+        # Not blackjax's own energy, which is that of the proposal, also where it is rejected.
+        energy = 0.5 * jnp.sum(information.momentum**2, axis=-1) - before
         acceptance = jnp.nan_to_num(information.acceptance_rate)
         adaptation = jax.vmap(update)(adaptation, acceptance.reshape(sites, chains).mean(axis=1))
         taken = jnp.broadcast_to(information.num_integration_steps, acceptance.shape)
-        change = jnp.where(jnp.isnan(seen.energy), 0.0, information.energy - seen.energy)  # none before the first
+        change = jnp.where(jnp.isnan(seen.energy), 0.0, energy - seen.energy)  # none before the first
         seen = _Seen(
-            information.energy, seen.squared_energy_change + change**2, seen.acceptance + acceptance,
+            energy, seen.squared_energy_change + change**2, seen.acceptance + acceptance,
             seen.diverging | information.is_divergent, seen.steps + taken,
         )  # fmt: skip
         return key, state, adaptation, seen

@@ -18,7 +18,7 @@ from binn_prob.errors import InputError
 from binn_prob.inference.base import Fit, FitError, Method, Model, Stopwatch, prepared
 from binn_prob.inference.chains import ChainMethod, Chains, refuse_fixed_parameters, refuse_missing_devices
 from binn_prob.inference.checkpoint import Checkpoint
-from binn_prob.inference.guides import GUIDES, family
+from binn_prob.inference.guides import TRANSPORTS, family
 from binn_prob.inference.training import Trained, train
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ class NUTS(Method):
     start_learning_rate: float = 0.02
     """Learning rate of that fit."""
     neutra: str | None = None
-    """One of :data:`binn_prob.inference.guides.GUIDES`: the chains then move on the scale on which that guide, fitted
-    first, is a standard normal (Hoffman et al. 2019, arXiv:1903.03704), and as fast as the guide is good.  It needs
+    """One of :data:`binn_prob.inference.guides.TRANSPORTS`: the chains then move on the scale on which that guide,
+    fitted first, is a standard normal (Hoffman et al. 2019, arXiv:1903.03704), and as fast as it is good.  It needs
     more ``start_steps``, and a flow a lower ``start_learning_rate``.  Default: only the starts come from a guide,
     a mean-field one."""
 
@@ -87,7 +87,7 @@ class NUTS(Method):
                 f"nuts target_accept {self.target_accept}", "a number between 0 and 1", "choose for example 0.8"
             )
         if self.neutra is not None:
-            one_of(self, "neutra", GUIDES)
+            one_of(self, "neutra", TRANSPORTS)
         one_of(self, "chain_method", get_args(ChainMethod))
 
     def check(self, model: Model, dataset: xr.Dataset) -> None:

@@ -67,9 +67,13 @@ class ProdaMetropolis(Method):
 
     **Cost**: ``exploration + iterations`` solutions of the soil for each chain, no gradients, many sites in step.
 
-    Three details differ from the published program: the covariance is factored every ``adapt_every`` iterations, not
-    at every one; a Gaussian proposal is drawn again at most ``redraws`` times, and rejected if it still lies outside;
-    and the second phase starts with the density of where the first has ended, not of where that has begun.
+    Details differ from the published program.  The covariance is factored every ``adapt_every`` iterations, not at
+    every one, after 1e-10 is added to its variances.  A Gaussian proposal is drawn again at most ``redraws`` times, and
+    rejected if it still lies outside.  The first phase, too, is run again up to ``reruns`` times (published: 3), and a
+    chain whose acceptance rate is then still out of bounds is kept and counted in ``chains_out_of_bounds``.  The second
+    phase starts with the density of where the first has ended, not of where that has begun.  A soil that cannot be
+    solved does not occur here, so neither does the fault that its step repeats the last difference.  Sites are not
+    screened by their R² and Gelman–Rubin ratios, whose published formulas are wrong: see ``fit.verdict``.
     """
 
     name: ClassVar[str] = "proda_metropolis"

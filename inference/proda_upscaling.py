@@ -22,6 +22,9 @@ __all__ = ["Upscaling"]
 
 Target = Literal["draws", "means"]
 
+_ORIGIN = ("seed", "data_fingerprint")
+"""Attributes of the first stage that are the second's, too; its diagnostics are not."""
+
 
 @dataclass(frozen=True)
 class Upscaling:
@@ -151,7 +154,11 @@ class Upscaling:
             key=predict_key,
             wall_seconds=first.wall_seconds + stopwatch.seconds(),
             sample_stats={"loss": losses * targets[0].size},  # of all that a member learns [nat]
-            attributes={**first.attributes, "first_stage": json.dumps(of_first, default=str)},
+            attributes={
+                **{name: first.attributes[name] for name in _ORIGIN if name in first.attributes},
+                "first_stage": json.dumps(of_first, default=str),
+                "first_stage_convergence": str(first.verdict),
+            },
             check=first.check,
         )
 

@@ -86,7 +86,7 @@ class SiteGroups:
             Of all sites of the data set.
         group : array (device, site)
         course : Course
-            Its draws are those of each of the windows of the warm-up.
+            Its draws are the iterations of the whole warm-up.
         target : float
             Mean acceptance that the step size is adapted to.
         learn : bool
@@ -98,6 +98,7 @@ class SiteGroups:
             The fields of the group's lanes.
         """
         profiles, at = self._profiles(group), _taken(lanes, group)
+        course = course._replace(draws=course.draws // _WINDOWS)
         for window in range(_WINDOWS):
             at, record = self._advance(jax.random.fold_in(key, window), at, profiles, course, 1, target)
             if learn and window < _WINDOWS - 1:

@@ -145,7 +145,7 @@ class _Round:
 
     def warm_up(self, lanes: Arrays, sites: np.ndarray) -> Iterator[tuple[np.ndarray, Arrays]]:
         """Yield the lanes of one group after the other, adapted to their posteriors."""
-        course = self._course(self.method.warmup // 4, adapt=True)
+        course = self._course(self.method.warmup, adapt=True)
         target = 1.0 - (1.0 - self.method.target_accept) / 2**self.turn
         for place, some, group in self._groups(sites, "warm-up"):
             key = jax.random.fold_in(self.warm_key, place)

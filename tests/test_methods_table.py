@@ -98,6 +98,7 @@ def test_a_document_without_a_place_is_left_alone(bench, tmp_path, text):
 def test_rows_are_printed(bench):
     made = {"asked": {"sites": 64, "seed": 0}, "train": 51, "held_out": 13, "cores": 2, "device": "cpu"}
     made["versions"] = dict.fromkeys(("python", "binn-prob", "jax", "numpyro", "flax", "optax"), "1.0")
+    made["git_commit"] = "1234567890abcdef"
     shares = {"true_parameters": [0.47, 0.021], "true_processes": [1.0, None]}
     rows = {
         "binn-nuts": {

@@ -125,6 +125,19 @@ def test_the_methods_of_a_comparison_by_default_serve_the_model() -> None:
     assert list(Settings(model={"name": "site"}).build_methods()) == ["vi", "site_nuts"]
 
 
+@pytest.mark.parametrize(
+    ("given", "methods"),
+    [
+        ({}, ["nuts"]),
+        ({"model": {"name": "site"}}, ["site_nuts"]),
+        ({"first_stage": "folder"}, ["upscaling"]),
+        ({"methods": ["vi"]}, ["vi"]),
+    ],
+)
+def test_a_fit_by_default_is_by_the_method_of_most_use(given: dict[str, Any], methods: list[str]) -> None:
+    assert list(Settings(**given).of_one_method().build_methods()) == methods
+
+
 def test_the_reference_by_default_is_the_method_that_samples_the_posterior() -> None:
     assert Settings().written_out().reference == "nuts"
     assert Settings(model={"name": "site"}).written_out().reference == "site_nuts"

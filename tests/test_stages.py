@@ -17,6 +17,7 @@ import binn_prob as bp
 from binn_prob import cli
 from binn_prob.inference import Fit
 from binn_prob.results import storage
+from binn_prob.results.convergence import Verdict
 from binn_prob.stages import first_stage
 
 pytestmark = pytest.mark.usefixtures("soil_that_costs_nothing")
@@ -83,7 +84,7 @@ def test_a_network_predicts_sites_that_it_has_not_seen(first: Fit, folder: Path,
 def test_what_was_learnt_from_a_first_stage_that_has_not_converged_has_not_either(first: Fit, split: Split) -> None:
     second = bp.upscale(first, bp.models.BINN(hidden=(4,)), split[0], **SMALL)
     assert "first stage not converged: nothing recorded by which to tell" in second.verdict.reasons
-    settled = replace(first, attributes={**first.attributes, "first_stage_convergence": "converged"})
+    settled = replace(first, judged=Verdict(converged=True))
     second = bp.upscale(settled, bp.models.BINN(hidden=(4,)), split[0], **SMALL)
     assert not any("first stage" in reason for reason in second.verdict.reasons)
 
@@ -91,7 +92,7 @@ def test_what_was_learnt_from_a_first_stage_that_has_not_converged_has_not_eithe
 def test_the_second_stage_of_a_fit_at_hand_has_its_verdict(first: Fit) -> None:
     steady = {"loss": np.random.default_rng(0).normal(size=600)}
     for statistics, said in ((steady, "converged"), ({}, "not converged: nothing recorded by which to tell")):
-        at_hand = replace(first, attributes={}, sample_stats=statistics)
+        at_hand = replace(first, judged=None, sample_stats=statistics)
         assert bp.upscale(at_hand, "binn", **SMALL).attributes["first_stage_convergence"] == said
 
 

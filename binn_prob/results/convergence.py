@@ -48,17 +48,19 @@ BARS: dict[str, Bar] = {
     "e_bfmi": Bar(0.3, np.greater_equal, np.min, "E-BFMI of a chain down to {:.2f} (bar {})"),
     "pareto_k": Bar(0.7, np.less_equal, np.max, "k-hat {:.2f} (bar {})"),
     "loss_gaps": Bar(0.1, np.less_equal, np.max, "{:.0%} of the steps without a finite loss (bar {:.0%})"),
-    "loss_fall": Bar(0.5, np.less_equal, np.max, "a loss that still falls, by {:.1f} of its own spread (bar {})"),
+    "loss_fall": Bar(1.0, np.less_equal, np.max, "a loss that still falls, by {:.1f} nats (bar {:g})"),
+    "distance_to_mode": Bar(1.0, np.less_equal, np.max, "{:.1f} posterior deviations away from the mode (bar {:g})"),
+    "kinetic_temperature": Bar(1.1, np.less_equal, np.max, "a chain heated to a temperature of {:.2f} (bar {})"),
 }
-"""Every bar, in the order in which reasons are given.  A fall of the loss counts once it is worth
-more than a factor e of density and beyond doubt, more than three of its standard errors; see
-:func:`binn_prob.results.diagnostics.fall`."""
+"""Every bar, in the order in which reasons are given.
+
+A fall of the loss by one nat is a factor e of density; it counts if it is beyond doubt, more than three of its standard
+errors: see :func:`binn_prob.results.diagnostics.fall`.  A Newton step could still gain half the square of the distance
+to the mode.  The temperature is the factor by which variances are too large: see :class:`binn_prob.inference.SGHMC`.
+"""
 
 _DOUBT = 3.0
 """Standard errors up to which a fall of the loss may be noise."""
-
-_NEGLIGIBLE = 1.0
-"""A fall of the loss that is not worth more steps, though it may be beyond doubt, as where there is no noise [nat]."""
 
 _NAMED = 5
 """How many of the worst quantities, and of the sites, are named."""
@@ -165,13 +167,13 @@ def _overall(tree: xr.DataTree, measured: xr.Dataset | None) -> dict[str, float]
     if is_markov_chain(tree):
         recorded = {"divergences": statistic(tree, "diverging"), "e_bfmi": diagnostics.energy_fraction(tree)}
         found |= {name: float(BARS[name].worst(one.to_numpy())) for name, one in recorded.items() if one.ndim}
-    if "pareto_k" in tree.attrs:
-        found["pareto_k"] = float(tree.attrs["pareto_k"])
+    found |= {name: float(tree.attrs[name]) for name in ("pareto_k", "distance_to_mode") if name in tree.attrs}
+    if (temperature := statistic(tree, "kinetic_temperature")).ndim:
+        found["kinetic_temperature"] = float(temperature.mean("draw", skipna=False).max(skipna=False))
     if (loss := statistic(tree, "loss")).ndim:
         found["loss_gaps"] = float(1.0 - np.isfinite(loss).mean())
         if (fallen := diagnostics.fall(loss)) is not None:
-            counts = not (fallen.errors <= _DOUBT or fallen.nats <= _NEGLIGIBLE)
-            found["loss_fall"] = fallen.spreads if counts else 0.0
+            found["loss_fall"] = fallen.nats if not fallen.errors <= _DOUBT else 0.0
     return found
 
 
@@ -179,9 +181,9 @@ def _judged(tree: xr.DataTree, found: Mapping[str, float], sites: xr.Dataset | N
     """Return the verdict on what was found, over all sites or site by site."""
     reasons = [] if sites is None else _reasons_by_site(sites)
     reasons += [
-        BARS[name].words.format(value, BARS[name].limit)
-        for name, value in found.items()
-        if not BARS[name].meets(value, BARS[name].limit) and (sites is None or name not in sites)
+        bar.words.format(found[name], bar.limit)
+        for name, bar in BARS.items()
+        if name in found and not bar.meets(found[name], bar.limit) and (sites is None or name not in sites)
     ]
     if (first := tree.attrs.get("first_stage_convergence", "converged")) != "converged":
         reasons.append(f"first stage {first}")

@@ -32,12 +32,10 @@ SHARED = -1
 
 
 class Fall(NamedTuple):
-    """How far a loss has fallen over the second half of a training."""
+    """How far a loss has fallen towards the end of a training."""
 
     nats: float
     """The fall itself"""
-    spreads: float
-    """The fall, in standard deviations of the loss at a single step"""
     errors: float
     """The fall, in its own Monte Carlo standard errors"""
 
@@ -85,28 +83,28 @@ def energy_fraction(tree: xr.DataTree) -> xr.DataArray:
 
 
 def fall(loss: xr.DataArray) -> Fall | None:
-    """Return how far a loss (step,) has fallen from the middle of a training to its end; None if it is too short.
+    """Return how far a loss (step,) [nat] has fallen towards the end of a training; None if it is too short.
 
-    The median over the fifth tenth of the steps is held against the median over the last fifth.  Not two windows
+    The median over the seventh tenth of the steps is held against the median over the last fifth.  Not two windows
     within the last fifth: there the learning rate has decayed to next to nothing, so the loss is level whether or not
-    it has reached its minimum.  Medians, since single estimates of an evidence lower bound can be far out; their
-    standard errors allow for the correlation between steps.
+    it has reached its minimum.  Nor an earlier one: steps that are still long leave the loss above what they reach
+    when they shorten.  Medians, since single estimates of an evidence lower bound can be far out; their standard errors
+    allow for the correlation between steps.
     """
     import arviz_stats
 
     values = loss.to_numpy()
     steps = len(values)
-    middle, end = values[steps * 2 // 5 : steps // 2], values[steps * 4 // 5 :]
+    middle, end = values[steps * 3 // 5 : steps * 7 // 10], values[steps * 4 // 5 :]
     middle, end = (window[np.isfinite(window)] for window in (middle, end))
     if min(len(middle), len(end)) < 50:
         return None
     fallen = float(np.median(middle) - np.median(end))
-    spread = float(np.subtract(*np.quantile(end, (0.75, 0.25)))) / 1.349  # that of a Gaussian is its deviation
     error = math.hypot(*(float(arviz_stats.mcse(window[None], method="median")) for window in (middle, end)))
     if fallen == 0.0:
-        return Fall(0.0, 0.0, 0.0)
+        return Fall(0.0, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return Fall(fallen, float(np.divide(fallen, spread)), float(np.divide(fallen, error)))
+        return Fall(fallen, float(np.divide(fallen, error)))
 
 
 def statistic(tree: xr.DataTree, name: str) -> xr.DataArray:

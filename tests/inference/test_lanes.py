@@ -77,6 +77,12 @@ def test_every_site_has_its_own_posterior(target, trajectory):
             assert abs(one.std() - np.sqrt(covariance[site, latent, latent])) < 5.0 * spread_error
 
 
+def log_densities(position, target):
+    """Log densities (draw, site, chain) of Gaussians at positions (draw, site, chain, latent)."""
+    deviation = position - target[0][:, None]
+    return -0.5 * np.einsum("dsci,sij,dscj->dsc", deviation, np.linalg.inv(target[1]), deviation)
+
+
 def test_a_site_without_a_density_stands_still_and_stops_no_other(target):
     record = run(Gaussians(broken=2), target)
     still = record.position[:, 2]
@@ -92,9 +98,12 @@ def test_the_same_key_gives_the_same_draws(target):
 
 
 def test_energy_is_followed_between_the_draws_that_are_kept(target):
-    """Of the same 40 iterations all are kept, or every fourth: the changes of energy are those of one iteration."""
+    """Of the same 40 iterations all are kept, or every fourth: the changes of energy are those of one iteration.
+
+    Steps so long that many proposals are rejected, whose energies do not count.
+    """
     mean, covariance = map(jnp.asarray, target)
-    start = Lanes.at(jnp.repeat(mean[:, None], CHAINS, axis=1), step_size=0.5)
+    start = Lanes.at(jnp.repeat(mean[:, None], CHAINS, axis=1), step_size=1.8)
     start = start._replace(centre=mean, factor=jnp.linalg.cholesky(covariance))
     lanes = jax.tree.map(lambda leaf: leaf[None], start)
     keys = jax.random.split(jax.random.key(2), 1)
@@ -102,6 +111,11 @@ def test_energy_is_followed_between_the_draws_that_are_kept(target):
         advance(Gaussians(), Course(draws, adapt=False), keys, lanes, read(target), thinning)
         for draws, thinning in ((40, 1), (10, 4))
     )
+    densities = log_densities(every[1].position[0], target)
+    kinetic = np.asarray(every[1].energy[0])[1:] + densities[:-1]  # half the square of the new momentum
+    assert (kinetic > 0.0).all()
+    error = np.sqrt(0.5 * LATENTS / kinetic.size)
+    assert abs(kinetic.mean() - 0.5 * LATENTS) < 4.0 * error
     energy, change = np.asarray(every[1].energy[0]), np.asarray(every[1].squared_energy_change[0])
     np.testing.assert_array_equal(energy[3::4], fourth[1].energy[0])
     assert (change[0] == 0.0).all()  # before the first there is none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -43,6 +44,7 @@ STIRRED = frozenset({"kinetic_temperature", "step_size"})
 WALKED = frozenset({"acceptance_rate", "chains_out_of_bounds"})
 ALONE = frozenset({"diverging", "acceptance_rate", "n_steps", "energy", "squared_energy_change", "step_size", "round"})
 SMALL = BINN(hidden=(4,))
+PRIOR = NeuralPrior(hidden=(4,))
 QUICK = NUTS(chains=2, warmup=30, draws=20, max_tree_depth=4, start_steps=200)
 STIR = SGHMC(chains=2, warmup=10, draws=20, thinning=5, batch_sites=4, start_steps=200)
 BY_SITE = SiteNUTS(chains=2, warmup=20, draws=20, thinning=1, rounds=1)
@@ -56,11 +58,33 @@ CASES = {
     "nuts, binn": Case(QUICK, SMALL, 2, 20, SAMPLED),
     "sghmc in batches, binn": Case(STIR, SMALL, 2, 20, STIRRED),
     "vi, site": Case(VI(draws=30, steps=200), SiteModel(), 1, 30, TRAINED),
-    "vi, neural prior": Case(VI(draws=30, steps=200), NeuralPrior(hidden=(4,)), 1, 30, TRAINED),
+    "vi, neural prior": Case(VI(draws=30, steps=200), PRIOR, 1, 30, TRAINED),
     "site_nuts, site": Case(BY_SITE, SiteModel(), 2, 20, ALONE),
     "proda metropolis, site": Case(WALK, SiteModel(), 1, 20, WALKED),
 }
-TABLE = pytest.mark.parametrize("name", CASES)
+ALSO = {
+    "mc_dropout, neural prior": Case(MCDropout(draws=30, steps=200), PRIOR, 1, 30, TRAINED),
+    "deep_ensemble, neural prior": Case(DeepEnsemble(members=3, steps=200), PRIOR, 1, 3, TRAINED),
+    "laplace, neural prior": Case(Laplace(draws=30, steps=200), PRIOR, 1, 30, TRAINED),
+    "nuts, neural prior": Case(QUICK, PRIOR, 2, 20, SAMPLED),
+    "sghmc, neural prior": Case(replace(STIR, batch_sites=None), PRIOR, 2, 20, STIRRED),
+    "deep_ensemble, site": Case(DeepEnsemble(members=3, steps=200), SiteModel(), 1, 3, TRAINED),
+    "laplace, site": Case(Laplace(draws=30, steps=200), SiteModel(), 1, 30, TRAINED),
+    "nuts, site": Case(QUICK, SiteModel(), 2, 20, SAMPLED),
+    "sghmc, site": Case(replace(STIR, batch_sites=None), SiteModel(), 2, 20, STIRRED),
+}
+"""Every other model that a method serves: of little that is new, and so only when asked for."""
+CASES |= ALSO
+
+
+def table(chosen=lambda case: True):
+    """Run a test on the cases that are chosen."""
+    names = [name for name, case in CASES.items() if chosen(case)]
+    marked = [pytest.param(name, marks=pytest.mark.long if name in ALSO else ()) for name in names]
+    return pytest.mark.parametrize("name", marked)
+
+
+TABLE = table()
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +149,7 @@ def test_predictions_repeat(name, fits):
         assert first[group].to_dataset().identical(second[group].to_dataset())
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.model.has_network])
+@table(lambda case: case.model.has_network)
 def test_held_out_sites_are_predicted(name, fits, split):
     tree = fits(name).tree(split[1])
     held_out = tree["held_out/posterior/parameters"]
@@ -137,7 +161,7 @@ def test_held_out_sites_are_predicted(name, fits, split):
     assert np.isnan(predicted[..., ~observed]).all()
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.model.has_network])
+@table(lambda case: not case.model.has_network)
 def test_independent_sites_say_nothing_about_others(name, fits, split):
     with pytest.raises(InputError, match="not fitted to"):
         fits(name).predict(split[1])
@@ -153,7 +177,7 @@ def test_the_key_determines_every_number(name, fits, split):
         assert not np.array_equal(values, other.draws[site])
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.statistics == TRAINED])
+@table(lambda case: case.statistics == TRAINED)
 def test_training_lowers_the_loss(name, fits):
     loss = np.asarray(fits(name).sample_stats["loss"])
     assert loss[-50:].mean() < loss[:50].mean()
@@ -227,6 +251,7 @@ def test_methods_have_their_words():
         (lambda: NUTS(chains=0), "chains"),
         (lambda: NUTS(target_accept=1.5), "target_accept"),
         (lambda: NUTS(chain_method="serial"), "chain_method"),
+        (lambda: NUTS(neutra="mean_field"), "neutra"),
         (lambda: SGHMC(thinning=0), "thinning"),
         (lambda: SGHMC(decay=-0.5), "decay"),
         (lambda: SGHMC(batch_sites=1.5), "batch_sites"),

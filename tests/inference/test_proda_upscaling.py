@@ -47,7 +47,9 @@ def first_stage(dataset, width, model=None):
     draws = {"offsets": centre + width * jax.random.normal(draw_key, (2, 100, *true.shape))}
     if not isinstance(model.likelihood, ProdaLikelihood):
         draws["soc_scale"] = jnp.full((2, 100, len(true)), 0.2)
-    return Fit(VI(), model, dataset, None, draws, jax.random.key(8), wall_seconds=10.0, attributes={"seed": 3})
+    return Fit(
+        VI(), model, dataset, None, draws, jax.random.key(8), wall_seconds=10.0, attributes={"seed": 3, "pareto_k": 0.2}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +128,8 @@ def test_the_tree_has_the_form_of_any_other(upscaled, sites):
             assert tree[f"{node.path}/{name}"].dims == values.dims
     assert tree.attrs["method"] == "upscaling"
     assert tree.attrs["seed"] == 3
+    assert "pareto_k" not in tree.attrs  # of the first stage
+    assert tree.attrs["first_stage_convergence"].startswith("converged")
     assert tree.attrs["wall_seconds"] > 10.0
     assert [list(stage) for stage in json.loads(tree.attrs["first_stage"])] == [["vi"], ["site"]]
     assert not fit.markov_chain

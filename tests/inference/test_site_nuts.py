@@ -123,10 +123,9 @@ def test_ranks_of_simulated_truths_are_uniform():
     quantities = ranks.shape[1]
     outside = []
     for quantity in range(quantities):
-        points, found, low, high = ecdf_pit(
+        _, found, low, high = ecdf_pit(
             ranks[:, quantity], ci_prob=1.0 - 0.01 / quantities, n_simulations=20_000, rng=np.random.default_rng(0)
         )
         if ((found < low) | (found > high)).any():
             outside.append((*model.free, "soc_scale")[quantity])
     assert not outside
-    assert len(points) == dataset.sizes["site"] - 1
