@@ -44,7 +44,8 @@ class Case:
 _CORRECT = dict.fromkeys(("annealing", "truncated_proposals", "accepted_only", "best_chain_only"), False)
 _LONG = {"warmup": 1000, "draws": 1000, "max_tree_depth": 9}
 _LEARNED = {"rate": "learned", "steps": 10_000, "patience": None}
-_MORE = {"steps": 20_000, "patience": None}
+_MORE = {"steps": 40_000, "patience": None}
+_MOST = {"steps": 80_000, "patience": None}
 _FLOW = {"learning_rate": 0.001, "steps": 40_000, "patience": None}
 _FLOW_START = {"start_learning_rate": 0.001, "start_steps": 20_000}
 
@@ -56,7 +57,7 @@ CASES = (
     Case("binn", "laplace", "", "Gaussian at the mode, of all weights"),
     Case("binn", "vi", "mean_field", "closest Gaussian without correlations"),
     Case("binn", "vi", "low_rank", "closest Gaussian, of low-rank covariance", {"guide": "low_rank", **_MORE}),
-    Case("binn", "vi", "full_rank", "closest Gaussian", {"guide": "full_rank", **_MORE}),
+    Case("binn", "vi", "full_rank", "closest Gaussian", {"guide": "full_rank", **_MOST}),
     Case("binn", "vi", "iaf", "closest normalising flow", {"guide": "iaf", **_FLOW}),
     Case("binn", "nuts", "", "the posterior, once the chains have converged"),
     Case("binn", "nuts", "long", "the same, with longer chains", _LONG),
