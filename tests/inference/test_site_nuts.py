@@ -42,7 +42,7 @@ def importance_sample(model, dataset, draws):
         prior = -0.5 * jnp.sum(offsets**2, axis=-1)
         return model.marginal_log_density(offsets, profiles) - prior
 
-    logarithms = np.asarray(jax.lax.map(log_likelihood, offsets))
+    logarithms = np.asarray(jax.lax.map(log_likelihood, offsets, batch_size=100))
     weights = np.exp(logarithms - logarithms.max(axis=0))
     return np.asarray(ndtr(offsets)), weights / weights.sum(axis=0)
 
@@ -82,7 +82,7 @@ def test_the_error_scale_is_drawn_from_its_posterior(fit, sites):
         density = THREE.log_density({"offsets": offsets, "soc_scale": logarithm}, profiles)
         return density + 0.5 * jnp.sum(offsets**2, axis=-1) + 0.5 * standard**2
 
-    logarithms = np.asarray(jax.lax.map(log_likelihood, (offsets, logarithm, standard)))
+    logarithms = np.asarray(jax.lax.map(log_likelihood, (offsets, logarithm, standard), batch_size=100))
     weights = np.exp(logarithms - logarithms.max(axis=0))
     weights /= weights.sum(axis=0)
     scale = np.exp(np.asarray(logarithm))
