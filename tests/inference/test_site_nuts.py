@@ -48,7 +48,7 @@ def importance_sample(model, dataset, draws):
 
 
 def test_means_and_spreads_are_those_of_importance_sampling(fit, sites):
-    reference, weights = importance_sample(THREE, sites, draws=200_000)
+    reference, weights = importance_sample(THREE, sites, draws=50_000)
     sampled = np.asarray(ndtr(fit.draws["offsets"]))
     for site in range(sites.sizes["site"]):
         effective = 1.0 / np.sum(weights[:, site] ** 2)
