@@ -95,7 +95,10 @@ def _share(found: Sequence[float | None] | None) -> str:
     if found is None or found[0] is None:
         return _BLANK
     share, error = found
-    return f"{share:.0%}" if error is None else f"{100 * share:.0f} ± {100 * error:.0f} %"
+    if error is None:
+        return f"{share:.0%}"
+    digits = 1 if 0.0 < error < 0.005 else 0
+    return f"{100 * share:.{digits}f} ± {100 * error:.{digits}f} %"
 
 
 def _origin(rows: Sequence[Row], command: str) -> str:

@@ -109,14 +109,14 @@ def test_rows_are_printed(bench):
             "reasons": ["R-hat (sites 1, 2)", "ESS"],
             "crps": 0.2,
         },
-        "site-laplace": {**made, **shares, "seconds": 12.0, "converged": True, "reasons": []},
+        "site-laplace": {**made, "true_parameters": [0.976, 0.0041], "seconds": 12.0, "converged": True, "reasons": []},
         "binn-vi-iaf": {**made, "failure": "not finite"},
     }
     cases = [bench.method_cases.BY_NAME[name] for name in rows]
     text = bench.method_table.table(cases, rows, "command")
     measured = [line.strip("| ").split(" | ")[3:] for line in text.splitlines() if line.startswith("| `")]
     assert measured[0] == ["100", "1", "no: R-hat; and 1 more", "47 ± 2 %", "100%", "–", "0.200"]
-    assert measured[1] == ["12", "0.12", "yes", "47 ± 2 %", "100%", "–", "–"]
+    assert measured[1] == ["12", "0.12", "yes", "97.6 ± 0.4 %", "–", "–", "–"]
     assert measured[2] == ["–", "–", "failed: not finite", "–", "–", "–", "–"]
     assert "51 sites to learn from and 13 held out" in text
     assert "2 CPU cores, cpu; python 1.0" in text
