@@ -235,7 +235,7 @@ def test_an_interrupted_run_keeps_what_is_finished(
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["compare", "fit"])
+@pytest.mark.parametrize("command", ["fit", pytest.param("compare", marks=pytest.mark.long)])
 def test_a_method_that_fails_is_named_and_costs_no_other(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""The main job: one small comparison from the command line, with the real soil."""
+"""The main job: one small comparison from the command line.  The examples do it with the real soil."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import xarray as xr
 from binn_prob import cli, data
 from binn_prob.results import storage
 from binn_prob.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("soil_that_costs_nothing")
 
 SMALL = """
 data: {sites: 8}

@@ -28,7 +28,8 @@ MODELS = {
     "neural_prior, proda": NeuralPrior(hidden=(3,), fixed=FIXED, likelihood=ProdaLikelihood()),
     "site, proda": SiteModel(fixed=FIXED, likelihood=ProdaLikelihood()),
 }
-TABLE = pytest.mark.parametrize("name", MODELS)
+ROWS = [pytest.param(name, marks=pytest.mark.long if name == "neural_prior, proda" else ()) for name in MODELS]
+TABLE = pytest.mark.parametrize("name", ROWS)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def test_fitted_sites_keep_their_draws_in_any_order(name, chosen, fits, split):
         np.testing.assert_allclose(part["posterior"][variable], expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if "site" not in name])
+@pytest.mark.parametrize("name", [row for row in ROWS if "site" not in row.values[0]])
 def test_new_sites_share_the_network_but_have_latents_of_their_own(name, fits, split):
     fit = fits(name)
     new = split[1].isel(site=[0])

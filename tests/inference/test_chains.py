@@ -80,8 +80,13 @@ class Mortal(Checkpoint):
 
 @pytest.mark.parametrize(
     ("life", "method"),
-    # before the first save; between draws and state; in the warm-up; among the draws; before the last save of all
-    [(0, "vectorized"), (7, "vectorized"), (9, "sequential"), (24, "vectorized"), (33, "vectorized")],
+    # between draws and state; in the warm-up; before the last save of all; before the first; among the draws
+    [
+        (7, "vectorized"),
+        (9, "sequential"),
+        (33, "vectorized"),
+        *(pytest.param(life, "vectorized", marks=pytest.mark.long) for life in (0, 24)),
+    ],
 )
 def test_resumed_draws_are_the_same_to_the_last_bit(life, method, tmp_path):
     made = chains(method=method)

@@ -57,12 +57,12 @@ CASES = {
     "laplace, binn": Case(Laplace(draws=30, steps=200), SMALL, 1, 30, TRAINED),
     "nuts, binn": Case(QUICK, SMALL, 2, 20, SAMPLED),
     "sghmc in batches, binn": Case(STIR, SMALL, 2, 20, STIRRED),
-    "vi, site": Case(VI(draws=30, steps=200), SiteModel(), 1, 30, TRAINED),
-    "vi, neural prior": Case(VI(draws=30, steps=200), PRIOR, 1, 30, TRAINED),
     "site_nuts, site": Case(BY_SITE, SiteModel(), 2, 20, ALONE),
     "proda metropolis, site": Case(WALK, SiteModel(), 1, 20, WALKED),
 }
 ALSO = {
+    "vi, site": Case(VI(draws=30, steps=200), SiteModel(), 1, 30, TRAINED),
+    "vi, neural prior": Case(VI(draws=30, steps=200), PRIOR, 1, 30, TRAINED),
     "mc_dropout, neural prior": Case(MCDropout(draws=30, steps=200), PRIOR, 1, 30, TRAINED),
     "deep_ensemble, neural prior": Case(DeepEnsemble(members=3, steps=200), PRIOR, 1, 3, TRAINED),
     "laplace, neural prior": Case(Laplace(draws=30, steps=200), PRIOR, 1, 30, TRAINED),

@@ -40,7 +40,13 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES, scope="module")
+SELDOM = {"binn, wide", "neural_prior, four free", "site, heavy tails"}
+"""What differs from another case in a number alone."""
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.long if name in SELDOM else ()) for name in CASES], scope="module"
+)
 def model(request):
     return CASES[request.param]
 
