@@ -42,12 +42,12 @@ class Case:
 
 
 _CORRECT = dict.fromkeys(("annealing", "truncated_proposals", "accepted_only", "best_chain_only"), False)
-_LONG = {"warmup": 1000, "draws": 1000, "max_tree_depth": 9}
+_SHORT = {"warmup": 400, "draws": 500, "max_tree_depth": 7}
 _LEARNED = {"rate": "learned", "steps": 10_000, "patience": None}
 _MORE = {"steps": 40_000, "patience": None}
 _MOST = {"steps": 80_000, "patience": None}
 _FLOW = {"learning_rate": 0.001, "steps": 40_000, "patience": None}
-_FLOW_START = {"start_learning_rate": 0.001, "start_steps": 20_000}
+_FLOW_START = {"start_learning_rate": 0.001, "start_steps": 20_000, **_SHORT}
 
 CASES = (
     Case("binn", "mc_dropout", "", "a point, with hidden units off at a given rate"),
@@ -60,7 +60,7 @@ CASES = (
     Case("binn", "vi", "full_rank", "closest Gaussian", {"guide": "full_rank", **_MOST}),
     Case("binn", "vi", "iaf", "closest normalising flow", {"guide": "iaf", **_FLOW}),
     Case("binn", "nuts", "", "the posterior, once the chains have converged"),
-    Case("binn", "nuts", "long", "the same, with longer chains", _LONG),
+    Case("binn", "nuts", "short", "the same, with shorter trajectories", _SHORT),
     Case("binn", "nuts", "neutra", "the same, on the scale of a flow", {"neutra": "iaf", **_FLOW_START}),
     Case("binn", "sghmc", "", "nearly the posterior, without a Metropolis test"),
     Case("neural_prior", "vi", "mean_field", "closest Gaussian without correlations"),

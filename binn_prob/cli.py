@@ -172,14 +172,23 @@ def _settings(
     """Return the settings asked for; a run that is resumed has those of its folder, unless a file is named.
 
     The data are by default those of the first stage.
+
+    Raises
+    ------
+    InputError
+        If there is no run to resume, and no file of settings to start one.
     """
     from binn_prob.options import read_yaml
     from binn_prob.settings import Settings
+    from binn_prob.stages import run_file
 
-    if resume and config is None and out is not None and (out / "settings.yaml").is_file():
+    if resume and config is None and out is not None:
         config = out / "settings.yaml"
+        if not config.is_file():
+            cure = "correct --out; or leave --resume out, or add --config, to start a run there"
+            raise InputError(f"{out}, which holds no run to resume", "a run's folder, with its settings.yaml", cure)
     if given["first_stage"] is not None:
-        first = read_yaml(Path(given["first_stage"]) / "settings.yaml")
+        first = read_yaml(run_file(given["first_stage"], "settings.yaml"))
         defaults = (defaults or {}) | {"data": first.get("data", {})}
     return Settings.from_yaml(config, defaults=defaults, **given)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from binn_prob.inference import Fit
 
-__all__ = ["first_stage", "restricted"]
+__all__ = ["first_stage", "restricted", "run_file"]
 
 _EDGE = 1e-9
 """Distance from the ends of its range at which a parameter is taken to lie when rounding has put it there [1]."""
@@ -43,19 +43,34 @@ def first_stage(folder: str | Path) -> Fit:
     from binn_prob.results import storage
     from binn_prob.settings import Settings
 
-    settings = Settings.from_yaml(Path(folder) / "settings.yaml")
+    settings = Settings.from_yaml(run_file(folder, "settings.yaml"))
     model, methods = settings.build_model(), settings.build_methods()
     if model.has_network:
         got = f"{folder}, a run of the model {model.name!r}, whose sites share a network"
         raise InputError(got, "a run of independent sites", "run  binn-prob fit --model site --method site_nuts  first")
     word = settings.reference or next(iter(methods))
-    path = Path(folder) / f"posterior_{word}.nc"
+    path = run_file(folder, f"posterior_{word}.nc")
     tree = storage.load(path)
     sites = data.validate(data.load(**settings.data.model_dump()))
     if tree.attrs.get("data_fingerprint") != data.fingerprint(sites):
         cure = "bring the data back as they were, or run the first stage again"
         raise InputError(f"{path}, fitted to other data", "a posterior of the data that are there now", cure)
     return _made_anew(tree, model, methods[word], sites)
+
+
+def run_file(folder: str | Path, name: str) -> Path:
+    """Return the path of a file in the folder of a run.
+
+    Raises
+    ------
+    InputError
+        If it is not there.
+    """
+    path = Path(folder) / name
+    if not path.is_file():
+        expected = "the folder of a run, such as that of 'binn-prob fit --model site --method site_nuts'"
+        raise InputError(f"first stage {folder}, where there is no {name}", expected, "correct it, or finish that run")
+    return path
 
 
 def restricted(first: Fit, dataset: xr.Dataset) -> Fit:

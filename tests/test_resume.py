@@ -226,6 +226,7 @@ def test_only_the_same_run_is_resumed(refused: Callable[..., None]) -> None:
     refused(["fit", "--out", "out", "--resume", "--seed", "1"], "seed was 0 and is now 1")
     refused([*QUICK, "--resume", "--sites", "5"], "data.sites was 4 and is now 5")
     refused(["fit", "--resume"], "--resume without --out")
+    refused(["fit", "--out", "nowhere", "--resume"], "nowhere, which holds no run to resume")
     Path("other").mkdir()
     Path("other/kept").touch()
     refused(["fit", "--out", "other", "--resume"], "holds no run", "settings.yaml")

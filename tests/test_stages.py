@@ -127,7 +127,7 @@ def test_wrong_stages_are_refused(first: Fit, folder: Path, tmp_path: Path) -> N
         bp.upscale(first, "binn", bp.data.load("synthetic", sites=8, seed=0))
     with pytest.raises(bp.InputError, match="a second stage of the model 'site'"):
         bp.upscale(first, "site")
-    with pytest.raises(bp.InputError, match=r"no file nowhere.settings\.yaml"):
+    with pytest.raises(bp.InputError, match=r"first stage nowhere, where there is no settings\.yaml"):
         bp.upscale("nowhere")
     run = tmp_path / "run"
     shutil.copytree(folder, run)
@@ -136,7 +136,7 @@ def test_wrong_stages_are_refused(first: Fit, folder: Path, tmp_path: Path) -> N
     with pytest.raises(bp.InputError, match="fitted to other data"):
         bp.upscale(run)
     (run / "posterior_vi.nc").unlink()
-    with pytest.raises(bp.InputError, match=r"no file .*posterior_vi\.nc"):
+    with pytest.raises(bp.InputError, match=r"there is no posterior_vi\.nc"):
         bp.upscale(run)
     (run / "settings.yaml").write_text("model: {name: binn}\nmethods: {vi: {}}\n")
     with pytest.raises(bp.InputError, match="whose sites share a network"):

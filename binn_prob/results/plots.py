@@ -52,7 +52,8 @@ CAPTIONS = {
     "method; the line is equality.",
     "chains": "Trace and ranks of the quantities with the largest R-hat; chains that have mixed have level ranks "
     "(dashed).",
-    "losses": "Loss at each training step and its running mean; the fall of the first steps is cut.",
+    "losses": "Loss at each training step and its running mean; the fall of the first steps is cut. That of a second "
+    "stage is at the sites left out, where each member keeps the weights of its lowest loss, though it may rise later.",
 }
 """What each figure of :func:`every` shows, by the name of the figure up to the method in it."""
 

@@ -182,7 +182,7 @@ def losses(trees: Trees) -> Figure:
         low, high = np.quantile(settled[np.isfinite(settled)], (0.0, 0.99)) if np.isfinite(settled).any() else (0, 0)
         if high > low:
             axis.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-        axis.set(title=label(name), xlabel="training step", ylabel="loss")
+        axis.set(title=label(name), xlabel="training step", ylabel="loss (nats)")
     return figure
 
 
