@@ -47,7 +47,7 @@ WRONG_ARGUMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fraction above 1": ("compare --test-fraction 2", ("split.test_fraction = 2",)),
     "unknown method of a fit": ("fit --method hmc", ("unknown method 'hmc'",)),
     "second stage without a first": ("fit --method upscaling", ("without a first stage", "--first-stage")),
-    "no such first stage": ("fit --first-stage nowhere", ("no file nowhere/settings.yaml",)),
+    "no such first stage": ("fit --first-stage nowhere", ("first stage nowhere", "settings.yaml")),
     "fit with a reference": ("fit --reference nuts", ("--reference",)),
     "negative seed": ("compare --seed -1", ("seed = -1",)),
     "reference that is not run": ("compare --method vi --reference nuts", ("reference 'nuts'", "vi")),
