@@ -180,7 +180,6 @@ def _settings(
     """
     from binn_prob.options import read_yaml
     from binn_prob.settings import Settings
-    from binn_prob.stages import run_file
 
     if resume and config is None and out is not None:
         config = out / "settings.yaml"
@@ -188,6 +187,8 @@ def _settings(
             cure = "correct --out; or leave --resume out, or add --config, to start a run there"
             raise InputError(f"{out}, which holds no run to resume", "a run's folder, with its settings.yaml", cure)
     if given["first_stage"] is not None:
+        from binn_prob.stages import run_file
+
         first = read_yaml(run_file(given["first_stage"], "settings.yaml"))
         defaults = (defaults or {}) | {"data": first.get("data", {})}
     return Settings.from_yaml(config, defaults=defaults, **given)

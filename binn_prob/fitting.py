@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, is_dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from binn_prob.errors import InputError
 from binn_prob.options import build, written_out
@@ -141,7 +138,9 @@ def upscale(
     model = _model(model, written_out(first.model))
     origin: dict[str, str | int | float] = {"seed": _seed(seed), "data_fingerprint": fingerprint(first.dataset)}
     identity = _identity(model, method, origin)
-    identity["first"] = _identity(first.model, first.method, first.attributes) | {"draws": _checksum(first.draws)}
+    identity["first"] = _identity(first.model, first.method, first.attributes)
+    if checkpoint is not None:
+        identity["first"]["draws"] = _fingerprint_of_draws(first.draws)
     with _opened(checkpoint, resume, identity) as held:
         fitted: Fit = method.fit(jax.random.key(seed), model, first, progress=progress, checkpoint=held)
     seconds = fitted.wall_seconds + (0.0 if held is None else held.spent_before)
@@ -206,12 +205,14 @@ def _identity(model: Any, method: Any, origin: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def _checksum(draws: Mapping[str, Any]) -> str:
-    """Return a text that no other draws have."""
-    summed = sha256()
-    for name, values in sorted(draws.items()):
-        summed.update(name.encode() + np.ascontiguousarray(values).tobytes())
-    return summed.hexdigest()
+def _fingerprint_of_draws(draws: Mapping[str, Any]) -> str:
+    """Return the fingerprint of draws, as :func:`binn_prob.data.fingerprint` gives it of sites."""
+    import xarray as xr
+
+    from binn_prob.data import fingerprint
+
+    named = {name: ([f"{name}_{axis}" for axis in range(values.ndim)], values) for name, values in draws.items()}
+    return fingerprint(xr.Dataset(named))
 
 
 def _described(made: Any) -> dict[str, Any]:

@@ -193,7 +193,7 @@ class Settings(_Section):
             precision=chosen_precision(self.precision),
             model={"name": self.model.name, "options": written_out(self.build_model())},
             methods=methods,
-            reference=self.reference or next((word for word in _REFERENCES if word in methods), None),
+            reference=self.reference or _reference(methods),
         )
 
     def of_one_method(self) -> Settings:
@@ -203,8 +203,7 @@ class Settings(_Section):
         """
         if self.methods is not None:
             return self
-        references = (word for word in _REFERENCES if word in self.build_methods())
-        word = UPSCALING if self.first_stage is not None else next(references)
+        word = UPSCALING if self.first_stage is not None else _reference(self.build_methods())
         return self.model_copy(update={"methods": {word: {}}})
 
     def build_model(self) -> Any:
@@ -241,6 +240,11 @@ class Settings(_Section):
                 got, expected = f"method {word!r} for model {self.model.name!r}", f"one of {', '.join(serving)}"
                 raise InputError(got, expected, "choose one of them, or another model")
         return built
+
+
+def _reference(methods: Mapping[str, Any]) -> str | None:
+    """Return which of some methods the others are compared with, unless another is named."""
+    return next((word for word in _REFERENCES if word in methods), None)
 
 
 def _serves(method: Any, model: Any) -> bool:

@@ -129,7 +129,7 @@ def test_the_tree_has_the_form_of_any_other(upscaled, sites):
     assert tree.attrs["method"] == "upscaling"
     assert tree.attrs["seed"] == 3
     assert "pareto_k" not in tree.attrs  # of the first stage
-    assert tree.attrs["first_stage_convergence"].startswith("converged")
+    assert tree.attrs["first_stage_convergence"] == "converged"
     assert tree.attrs["wall_seconds"] > 10.0
     assert [list(stage) for stage in json.loads(tree.attrs["first_stage"])] == [["vi"], ["site"]]
     assert not fit.markov_chain
