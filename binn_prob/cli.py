@@ -208,7 +208,8 @@ def _end(done: Run, allow_unconverged: bool) -> None:
         _say(f"error: {word} could not fit: {why}")
     unconverged = {} if allow_unconverged else done.unconverged()
     for word, verdict in unconverged.items():
-        _say(f"error: {word}: {verdict}; run it longer, or accept it as it is with --allow-unconverged")
+        cure = "run it longer, take another method, or accept it as it is with --allow-unconverged"
+        _say(f"error: {word}: {verdict}; {cure}")
     if done.failures:
         raise typer.Exit(1)
     if unconverged:

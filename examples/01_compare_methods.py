@@ -20,7 +20,7 @@
 # The model is BINN (Xu et al. 2025, arXiv 2502.00672): a network maps a site's environment to the 21 parameters of the
 # CLM5 soil carbon model, whose steady state is compared with measured profiles.
 #
-# About eight minutes on two CPU cores, nearly all of it for NUTS. Set the environment variable
+# About eight minutes on two otherwise idle CPU cores, nearly all of it for NUTS. Set the environment variable
 # `BINN_PROB_EXAMPLE=small` for a quick look.
 
 # %%
