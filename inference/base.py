@@ -31,6 +31,13 @@ class FitError(RuntimeError):
     """A method could not fit the model: numbers stopped being finite.  The message says what to change."""
 
 
+class Likelihood(Protocol):
+    """How observations scatter about the modelled carbon, see :mod:`binn_prob.models.likelihoods`."""
+
+    def log_density(self, soc: Array, scale: Array | None, observed: Array) -> Array:
+        """Return the log predictive density of observations (site, observation)."""
+
+
 class Model(Protocol):
     """A NumPyro model of sites, see :mod:`binn_prob.models`: a frozen dataclass; ``model(profiles)`` runs it."""
 
@@ -39,6 +46,10 @@ class Model(Protocol):
     """Whether a network gives the parameters, so that any site can be predicted"""
     site_latents: ClassVar[tuple[str, ...]]
     """Latent sites with one row per fitted site, after the axes of the draws; ``()`` if all sites share theirs"""
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """How observations scatter about the modelled carbon."""
 
     @property
     def has_hidden_units(self) -> bool:
@@ -163,9 +174,11 @@ class Fit:
         unobserved = profiles.without_observations()
         drawn = _predict(self.model, options, self.key if key is None else key, draws, unobserved)
         named = {name: np.asarray(drawn[name]) for name in ("parameters", "soc_layer", "processes", "soc_at_depth")}
+        scale = drawn.get("soc_scale", draws.get("soc_scale"))
         return posterior.build(
             **named,
             soc_predictive=np.asarray(drawn["soc"]),
+            log_likelihood=np.asarray(_log_density(self.model.likelihood, drawn["soc_at_depth"], scale, profiles.soc)),
             scalars={name: np.asarray(draws[name]) for name in ("soc_scale",) if name in draws},
             sample_stats=self._statistics_at(dataset),
             dataset=_within(dataset, np.asarray(profiles.mask)),
@@ -247,6 +260,13 @@ def _predict(
     """Run the model for every draw; a second prediction for as many sites compiles nothing."""
     drawn: dict[str, Array] = Predictive(model, draws, batch_ndims=2)(key, profiles, **dict(options))
     return drawn
+
+
+@partial(jax.jit, static_argnames="likelihood")
+def _log_density(likelihood: Likelihood, soc: Array, scale: Array | None, observed: Array) -> Array:
+    """Return the log predictive density of every observation for every draw, (chain, draw, site, observation)."""
+    each = jax.vmap(jax.vmap(likelihood.log_density, (0, 0, None)), (0, 0, None))
+    return each(soc, scale, observed)
 
 
 def _within(dataset: xr.Dataset, mask: np.ndarray) -> xr.Dataset:

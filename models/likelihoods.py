@@ -87,6 +87,15 @@ class _LogSOC:
         assert scale is not None
         _sample(self._of_observations(soc, scale[..., None]), observed, mask)
 
+    def log_density(self, soc: Array, scale: Array | None, observed: Array) -> Array:
+        """Return the log predictive density of every observation, (site, observation) [log of 1 / (g C m-3)].
+
+        The parameters are those of the call.
+        """
+        assert scale is not None
+        density: Array = self._of_observations(soc, scale[..., None]).log_prob(observed)
+        return density
+
     def marginal(self, soc: Array, observed: Array, mask: Array, weights: Array | None = None) -> Array:
         """Return the log likelihood of each site, with the scale of that site integrated out.
 
@@ -208,10 +217,14 @@ class ProdaLikelihood:
     ) -> None:
         """Sample the site ``soc``; the arguments are those of :meth:`StudentTLogSOC.__call__`."""
         if observed is None:
-            predictive = dist.TruncatedNormal(soc, self.relative_error * jnp.maximum(soc, _SMALLEST_SOC), low=0.0)
-            _sample(predictive, None, mask)
+            _sample(self._predictive(soc), None, mask)
         else:
             _sample(self._of_observations(soc, observed, weights), observed, mask)
+
+    def log_density(self, soc: Array, scale: Array | None, observed: Array) -> Array:
+        """Return the log density of every observation in the predictive distribution, which has no weights."""
+        density: Array = self._predictive(soc).log_prob(observed)
+        return density
 
     def marginal(self, soc: Array, observed: Array, mask: Array, weights: Array | None = None) -> Array:
         """Return the log likelihood of each site, (site,); there is no scale to integrate out."""
@@ -219,6 +232,10 @@ class ProdaLikelihood:
 
     def draw_scale(self, key: Array, soc: Array, observed: Array, mask: Array, weights: Array | None = None) -> None:
         """Draw nothing: there is no scale."""
+
+    def _predictive(self, soc: Array) -> dist.Distribution:
+        """Return the distribution of carbon that is to be predicted."""
+        return dist.TruncatedNormal(soc, self.relative_error * jnp.maximum(soc, _SMALLEST_SOC), low=0.0)
 
     def _of_observations(self, soc: Array, observed: Array, weights: Array | None) -> dist.Distribution:
         """Return the distribution of observed carbon, whose scale comes from the observations themselves."""

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from math import sqrt
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
-import numpy as np
 import pytest
-import xarray as xr
 
 import binn_prob as bp
 from binn_prob.inference import METHODS
@@ -122,35 +119,6 @@ def test_rows_are_printed(bench):
     assert "2 CPU cores, cpu; python 1.0" in text
 
 
-def test_the_error_of_a_share_is_that_of_its_sites(bench):
-    inside = np.repeat([0.0, 5.0], [40, 60])  # of 5 at each site, all or none: as many cases as sites, not five times
-    share, error = bench.method_scores.share(inside, np.full(100, 5.0))
-    assert share == pytest.approx(0.6)
-    # 2000 bootstrap samples know a standard deviation to 1 / sqrt(2 * 2000) = 1.6 %; five of these
-    assert error == pytest.approx(sqrt(0.6 * 0.4 / 100), rel=0.08)
-    assert bench.method_scores.share([3.0], [4.0]) == (0.75, None)
-
-
-def test_the_true_processes_are_counted_without_the_given_one(bench, sites):
-    true = np.asarray(bp.clm5.processes(sites["true_parameters"].to_numpy(), bp.clm5.Forcing.from_dataset(sites)))
-    names = list(bp.results.posterior.PROCESS_NAMES)
-    spread = np.linspace(0.9, 1.1, 101)[None, :, None, None]
-    draws = true * spread
-    draws[:, :, 0, names.index("vertical_transport_rate")] *= 2.0
-    draws[:, :, 1, names.index("plant_carbon_input")] *= 2.0
-    dims = ("chain", "draw", "site", "process")
-    posterior = xr.Dataset({"processes": (dims, draws)}, {"site": sites["site"].values, "process": names})
-    part = xr.DataTree.from_dict({"posterior": posterior})
-    inside, counted = bench.method_scores.processes_inside(part, sites)
-    assert counted == [5] * sites.sizes["site"]
-    assert inside == [4] + [5] * (sites.sizes["site"] - 1)
-
-
-@pytest.fixture(scope="module")
-def sites() -> xr.Dataset:
-    return bp.data.load("synthetic", sites=8, seed=0)
-
-
 @pytest.mark.slow
 def test_a_case_is_measured_once(bench, tmp_path):
     case = bench.method_cases.BY_NAME["binn-mc_dropout"]
@@ -161,7 +129,11 @@ def test_a_case_is_measured_once(bench, tmp_path):
     assert (complaints, said) == ([], [case.name, f"{case.name}: there already"])
     assert rows == again
     row = rows[case.name]
-    assert 0.0 <= row["true_parameters"][0] <= 1.0
+    for name in bench.method_scores.SHARES:
+        share, error = row[name]
+        assert 0.0 <= share <= 1.0
+        assert error is None or error >= 0.0
+    assert {"seconds", "crps", "log_nse"} <= set(row)
     assert row["train"] + row["held_out"] == 8
     document = tmp_path / "methods.md"
     document.write_text(f"{bench.method_table.BEGIN}\n{bench.method_table.END}", encoding="utf-8")

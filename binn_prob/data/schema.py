@@ -14,6 +14,7 @@ import numpy as np
 from binn_prob.clm5.forcing import LITTER_POOLS
 from binn_prob.clm5.layers import LAYERS, MONTHS, NODE_DEPTH
 from binn_prob.clm5.parameters import NAMES
+from binn_prob.clm5.processes import PROCESS_NAMES
 from binn_prob.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("continuous", ("site", "continuous_covariate"), None, gaps=True),
     Variable("categorical", ("site", "categorical_covariate"), None, low=-1, integer=True),
     Variable("true_parameters", ("site", "parameter"), None, optional=True),
+    Variable("true_processes", ("site", "process"), None, optional=True),
     Variable("true_soc_layer", ("site", "layer"), "g C m-3", low=0, optional=True),
 )
 """The variables of a Dataset.
@@ -78,16 +80,24 @@ COORDINATES: tuple[Variable, ...] = (
     Variable("continuous_unit", ("continuous_covariate",), None),
     Variable("categorical_covariate", ("categorical_covariate",), None),
     Variable("parameter", ("parameter",), None, optional=True),
+    Variable("process", ("process",), None, optional=True),
 )
 """The coordinates of a Dataset; their units may be left out."""
 
-SIZES = {"layer": LAYERS, "month": MONTHS, "litter_pool": len(LITTER_POOLS), "parameter": len(NAMES)}
+SIZES = {
+    "layer": LAYERS,
+    "month": MONTHS,
+    "litter_pool": len(LITTER_POOLS),
+    "parameter": len(NAMES),
+    "process": len(PROCESS_NAMES),
+}
 """Lengths of the dimensions that are the same in every Dataset."""
 
 _NAMED: dict[str, list[Any]] = {
     "month": list(range(1, MONTHS + 1)),
     "litter_pool": list(LITTER_POOLS),
     "parameter": list(NAMES),
+    "process": list(PROCESS_NAMES),
 }
 _UNIQUE = ("site", "continuous_covariate", "categorical_covariate")
 

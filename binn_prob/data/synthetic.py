@@ -17,8 +17,9 @@ import xarray as xr
 from binn_prob.clm5.forcing import DIMENSIONS, LITTER_POOLS, Forcing
 from binn_prob.clm5.layers import INTERFACE_DEPTH, LAYERS, MONTHS, NODE_DEPTH
 from binn_prob.clm5.parameters import NAMES, physical
+from binn_prob.clm5.processes import PROCESS_NAMES, processes_of
 from binn_prob.clm5.profile import at_depth, soil_organic_carbon
-from binn_prob.clm5.steady_state import steady_state
+from binn_prob.clm5.steady_state import prepare, solve
 from binn_prob.data.arguments import generator, whole_number
 from binn_prob.data.schema import attach_units
 from binn_prob.data.synthetic_sites import CATEGORICAL, CONTINUOUS, covariates, forcing, places
@@ -103,7 +104,8 @@ def generate(sites: int = 64, seed: int = 0, noise: float = 0.3) -> xr.Dataset:
     -------
     xarray.Dataset
         See :mod:`binn_prob.data.schema`; with ``true_parameters`` (site, parameter) in the units of
-        :data:`binn_prob.clm5.parameters.PARAMETERS` and ``true_soc_layer`` (site, layer) [g C m-3].
+        :data:`binn_prob.clm5.parameters.PARAMETERS`, ``true_processes`` (site, process) in those of
+        :data:`binn_prob.clm5.processes.PROCESSES` and ``true_soc_layer`` (site, layer) [g C m-3].
 
     Raises
     ------
@@ -120,11 +122,12 @@ def generate(sites: int = 64, seed: int = 0, noise: float = 0.3) -> xr.Dataset:
     dataset = _dataset({name: values[at] for name, values in place.items()})
     depth = _depths(INTERFACE_DEPTH[dataset["bedrock_layer"].to_numpy() - 1], random)
     unit = true_unit_parameters(dataset["continuous"], dataset["categorical"])
-    soc_layer, soc = _solve(unit, Forcing.from_dataset(dataset), depth)
+    soc_layer, processes, soc = _solve(unit, Forcing.from_dataset(dataset), depth)
     dataset = dataset.assign(
         soc=(("site", "observation"), soc * np.exp(noise * random.standard_normal(depth.shape))),
         depth=(("site", "observation"), depth),
         true_parameters=(("site", "parameter"), np.asarray(physical(unit))),
+        true_processes=(("site", "process"), processes),
         true_soc_layer=(("site", "layer"), soc_layer),
     )
     source = f"synthetic sites: seed {seed}, noise {noise:g}"
@@ -167,8 +170,14 @@ def true_unit_parameters(continuous: ArrayLike, categorical: ArrayLike) -> NDArr
 
 def _solve(
     unit: NDArray[np.float64], forcing: Forcing, depth: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the carbon of the closed column per layer (site, layer) and at depth (site, observation) [g C m-3]."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Solve the closed column.
+
+    Returns
+    -------
+    tuple of arrays
+        Carbon per layer (site, layer) [g C m-3], processes (site, process), and carbon at depth (site, observation).
+    """
     inputs = jax.tree.map(np.asarray, (unit, forcing, depth))
     batches = []
     for first in range(0, len(unit), _BATCH):
@@ -176,14 +185,17 @@ def _solve(
             np.arange(first, first + _BATCH), len(unit) - 1
         )  # the last batch is filled with the last site
         batches.append(_profiles(*jax.tree.map(lambda values, rows=rows: values[rows], inputs)))
-    soc_layer, soc = (np.concatenate(parts)[: len(unit)] for parts in zip(*batches, strict=True))
-    return soc_layer, soc
+    soc_layer, processes, soc = (np.concatenate(parts)[: len(unit)] for parts in zip(*batches, strict=True))
+    return soc_layer, processes, soc
 
 
 @jax.jit
-def _profiles(unit: Array, forcing: Forcing, depth: Array) -> tuple[Array, Array]:
-    soc_layer = soil_organic_carbon(steady_state(physical(unit), forcing))
-    return soc_layer, at_depth(soc_layer, depth, forcing.bedrock_layer)
+def _profiles(unit: Array, forcing: Forcing, depth: Array) -> tuple[Array, Array, Array]:
+    parameters, soil = physical(unit), prepare(forcing)
+    pools = solve(parameters, soil)
+    soc_layer = soil_organic_carbon(pools)
+    processes = processes_of(parameters, pools, soil)
+    return soc_layer, processes, at_depth(soc_layer, depth, forcing.bedrock_layer)
 
 
 def _dataset(place: dict[str, NDArray[np.float64]]) -> xr.Dataset:
@@ -207,6 +219,7 @@ def _dataset(place: dict[str, NDArray[np.float64]]) -> xr.Dataset:
             "continuous_unit": ("continuous_covariate", list(CONTINUOUS.values())),
             "categorical_covariate": list(CATEGORICAL),
             "parameter": list(NAMES),
+            "process": list(PROCESS_NAMES),
         },
     )
 

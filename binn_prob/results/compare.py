@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -16,66 +15,17 @@ import xarray as xr
 
 from binn_prob.errors import InputError
 from binn_prob.files import replacing
-from binn_prob.results import calibration, convergence, distance
+from binn_prob.results import convergence, distance, leave_one_out, measures
+from binn_prob.results.conclusions import Conclusion, conclude
 from binn_prob.results.convergence import Verdict
 from binn_prob.results.drawing import PART_LABELS
-from binn_prob.results.posterior import HELD_OUT, PROCESS_NAMES, group, parts, save
+from binn_prob.results.measures import Row
+from binn_prob.results.posterior import HELD_OUT, group, parts, save
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["METRICS", "Comparison", "Fitted", "Metric", "compare", "render"]
-
-
-class Metric(NamedTuple):
-    """One column of the comparison table."""
-
-    column: str
-    label: str
-    form: str
-    """How a number is printed; what is true or false is printed as yes or no."""
-    section: str
-    """Where the report shows it."""
-
-
-def _metrics() -> tuple[Metric, ...]:
-    """Return every column of the table, in order."""
-    skill = {"nse": "NSE", "log_nse": "NSE of log SOC", "r2": "R²"}
-    coverage = {f"coverage_{level * 100:g}": f"coverage of {level:.0%} intervals" for level in calibration.LEVELS}
-    words = {name: name.replace("_", " ") for name in PROCESS_NAMES}
-    rows = []
-    for part in ("train", HELD_OUT):
-        where = PART_LABELS[part]
-        rows += [Metric(f"{part}_{name}", f"{label}, {where}", "{:.3f}", "skill") for name, label in skill.items()]
-        rows += [
-            Metric(f"{part}_{name}", f"{label}, {where}", "{:.1%}", "calibration") for name, label in coverage.items()
-        ]
-        rows += [
-            Metric(f"{part}_true_parameters_90", f"true parameters in 90% intervals, {where}", "{:.1%}", "calibration")
-        ]
-        rows += [Metric(f"{part}_crps", f"CRPS of log SOC, {where}", "{:.3f}", "calibration")]
-    rows += [
-        Metric("converged", "converged", "{:.0f}", "convergence"),
-        Metric("r_hat_max", "R-hat, largest", "{:.3f}", "convergence"),
-        Metric("ess_bulk_min", "ESS of the bulk, smallest", "{:.0f}", "convergence"),
-        Metric("ess_tail_min", "ESS of the tails, smallest", "{:.0f}", "convergence"),
-        Metric("divergences", "divergent transitions", "{:.0f}", "convergence"),
-        Metric("e_bfmi_min", "E-BFMI, smallest of a chain", "{:.2f}", "convergence"),
-        Metric("longest_trajectories", "transitions cut at the longest trajectory", "{:.0%}", "convergence"),
-        Metric("pareto_k", "k-hat of the guide", "{:.2f}", "convergence"),
-    ]
-    for name, words_of in words.items():
-        rows += [Metric(f"{name}_correlation", f"{words_of}: correlation", "{:.3f}", "agreement")]
-        rows += [Metric(f"{name}_bias", f"{words_of}: bias / reference sd", "{:+.2f}", "agreement")]
-        rows += [Metric(f"{name}_sd_ratio", f"{words_of}: sd ratio", "{:.2f}", "agreement")]
-    return (*rows, Metric("wall_seconds", "wall seconds", "{:.1f}", "cost"))
-
-
-METRICS = _metrics()
-"""Columns of :attr:`Comparison.table`, defined in ``calibration``, ``convergence`` and ``distance``."""
-
-_DIAGNOSTICS = [metric.column for metric in METRICS if metric.section == "convergence" and metric.column != "converged"]
-"""Fields of :class:`binn_prob.results.convergence.Convergence` that are columns of the table."""
+__all__ = ["Comparison", "Fitted", "compare", "render"]
 
 
 class Fitted(Protocol):
@@ -94,13 +44,23 @@ class Comparison:
     """The posterior of each method."""
     reference: str | None
     """The method that the others are held against."""
-    table: pd.DataFrame
-    """One row per method, one column per metric of :data:`METRICS`; NaN where a number does not exist."""
+    scores: pd.DataFrame
+    """Every number with its standard error, one per row: see :func:`binn_prob.results.measures.frame`."""
     convergence: Mapping[str, convergence.Convergence]
     """Diagnostics of each method, and the verdict; blank where a method has no such diagnostic."""
 
     def __repr__(self) -> str:
         return self.table_text()
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The numbers on the whole and on each process: one row per method, NaN where a number does not exist."""
+        return measures.wide(self.scores).astype({"divergences": "Int64", "converged": "boolean"})
+
+    @property
+    def errors(self) -> pd.DataFrame:
+        """The standard errors of :attr:`table`; NaN where there is none."""
+        return measures.wide(self.scores, "error")
 
     def table_text(self, width: int = 120) -> str:
         """Return the table as text of at most ``width`` columns."""
@@ -108,12 +68,16 @@ class Comparison:
 
         console = Console(width=width, file=StringIO(), color_system=None)
         with console.capture() as captured:
-            console.print(render(self.table))
+            console.print(render(self.scores))
         return captured.get()
 
     def verdicts(self) -> dict[str, Verdict]:
         """Return for each method whether it has converged, and why not."""
         return {name: found.verdict for name, found in self.convergence.items()}
+
+    def conclusions(self) -> dict[str, Conclusion]:
+        """Return in a sentence whether the intervals of each method can be believed: see ``results.conclusions``."""
+        return conclude(self.scores, self.verdicts(), self.reference)
 
     def figures(self, folder: str | Path) -> dict[str, Path]:
         """Write every figure as PNG into a folder, which is made if need be, and return the paths by name."""
@@ -136,7 +100,7 @@ class Comparison:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / "comparison.csv") as temporary:
-            self.table.to_csv(temporary)
+            self.scores.to_csv(temporary, index=False)
         for name, tree in self.trees.items() if posteriors else ():
             save(tree, folder / f"posterior_{name}.nc")
         drawn = self._drawn()
@@ -164,7 +128,7 @@ def compare(
     test : xarray.Dataset, optional
         Held-out sites at which every fit predicts.  Trees must bring their prediction there along.
     reference : str, optional
-        Name of the method that the others are held against; without one the columns of agreement are left out.
+        Name of the method that the others are held against; without one the numbers on agreement are left out.
 
     Returns
     -------
@@ -180,63 +144,44 @@ def compare(
     trees = {name: _tree(name, fit, test) for name, fit in fits.items()}
     _check_same_data(trees)
     diagnosed = {name: convergence.summarise(tree) for name, tree in trees.items()}
-    rows = {
-        name: _row(tree, diagnosed[name], None if reference is None else trees[reference])
-        for name, tree in trees.items()
+    against = None if reference is None else trees[reference]
+    rows = {name: list(measures.rows(tree, diagnosed[name], against)) for name, tree in trees.items()}
+    return Comparison(trees, reference, measures.frame(_left_out(trees, rows)), diagnosed)
+
+
+def _left_out(trees: Mapping[str, xr.DataTree], rows: dict[str, list[Row]]) -> dict[str, list[Row]]:
+    """Add what each posterior would predict of observations that were left out, and the differences."""
+    points = {name: leave_one_out.by_observation(tree) for name, tree in trees.items()}
+    apart = leave_one_out.differences(points)
+    return {
+        name: [
+            *rows[name],
+            *(Row("train", "", key, score) for key, score in leave_one_out.scores(points[name]).items()),
+            Row("train", "", "loo_difference", apart[name]),
+        ]
+        for name in trees
     }
-    columns = [m.column for m in METRICS if reference is not None or m.section != "agreement"]
-    table = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns).rename_axis("method")
-    return Comparison(trees, reference, table.astype({"divergences": "Int64"}), diagnosed)
 
 
-def render(table: pd.DataFrame) -> Table:
-    """Return a comparison table for the terminal: one row per metric, one column per method.
+def render(scores: pd.DataFrame) -> Table:
+    """Return the numbers of the wide table for the terminal: one row per number, one column per method.
 
-    Metrics that no method has are left out; a metric that one method lacks is blank there.
+    Numbers that no method has are left out, and where there are held-out sites, the predictions of fitted ones.
     """
     from rich.table import Table
 
-    view = Table(title="Comparison of methods")
+    view = Table(title="Comparison of methods: value ± standard error")
     view.add_column("")
-    for name in table.index:
+    methods = list(dict.fromkeys(scores["method"]))
+    for name in methods:
         view.add_column(str(name), justify="right")
     section = None
-    for metric in METRICS:
-        if metric.column not in table or table[metric.column].isna().all():
-            continue
-        if section not in (None, metric.section):
+    for number in measures.summary(scores):
+        if section not in (None, number.section):
             view.add_section()
-        section = metric.section
-        view.add_row(metric.label, *printed(table, metric))
+        section = number.section
+        view.add_row(number.label, *number.printed)
     return view
-
-
-def printed(table: pd.DataFrame, metric: Metric) -> list[str]:
-    """Return the values of a metric as text, one per method, empty where there is none."""
-    return [_printed(value, metric.form) for value in table[metric.column]]
-
-
-def _printed(value: Any, form: str) -> str:
-    """Return a value as text."""
-    if isinstance(value, bool | np.bool):
-        return "yes" if value else "no"
-    return "" if pd.isna(value) else form.format(float(value))
-
-
-def _row(tree: xr.DataTree, chains: convergence.Convergence, reference: xr.DataTree | None) -> dict[str, float]:
-    """Return the metrics of one method."""
-    row: dict[str, float] = {
-        f"{part}_{name}": value
-        for part, each in parts(tree).items()
-        for name, value in calibration.scores(each).items()
-    }
-    row |= {f"{part}_true_parameters_90": calibration.parameter_coverage(each) for part, each in parts(tree).items()}
-    row |= {name: getattr(chains, name) for name in _DIAGNOSTICS} | {"converged": chains.verdict.converged}
-    if reference is not None:
-        agreement = distance.agreement(tree, reference)
-        for measure in distance.MEASURES:
-            row |= {f"{name}_{measure}": float(agreement[measure].sel(process=name)) for name in PROCESS_NAMES}
-    return row | {"wall_seconds": float(tree.attrs.get("wall_seconds", math.nan))}
 
 
 def _check_names(fits: Mapping[str, object], reference: str | None) -> None:

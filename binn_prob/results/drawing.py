@@ -26,7 +26,7 @@ __all__ = [
 Arguments = ParamSpec("Arguments")
 
 PART_LABELS = {"train": "fitted sites", "held_out": "held-out sites"}
-"""How the parts of a tree are called in figures."""
+"""How the parts of a tree are called."""
 
 RESOLUTION = 130
 """Dots per inch of a figure that is saved."""

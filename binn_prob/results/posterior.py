@@ -12,9 +12,11 @@ posterior             processes (chain, draw, site, process)      by name  the s
 posterior             soc_at_depth (…, site, observation)         g C m-3  modelled carbon at the observed depths
 posterior             any scalar (chain, draw) or (…, site)       1        such as the scale of the likelihood
 posterior_predictive  soc (chain, draw, site, observation)        g C m-3  with the noise of an observation
+log_likelihood        soc (chain, draw, site, observation)        1        log density of each observation, given a draw
 sample_stats          by method (chain, draw) or (step,)                   diagnostics of the sampler or the training
 observed_data         soc (site, observation)                     g C m-3  what was observed
-constant_data         depth (site, observation)                   m        where; also bedrock_layer, true_parameters
+constant_data         depth (site, observation)                   m        where; also bedrock_layer and, of synthetic
+                                                                           sites, true_parameters and true_processes
 ====================  ==========================================  =======  ==========================================
 
 Arrays with the dimension ``observation`` are NaN where a site has fewer observations than the longest profile.
@@ -30,7 +32,7 @@ import numpy as np
 import xarray as xr
 
 from binn_prob.clm5.layers import LAYERS, NODE_DEPTH
-from binn_prob.clm5.parameters import NAMES, PARAMETERS
+from binn_prob.clm5.parameters import NAMES, PARAMETERS, ranges
 from binn_prob.clm5.processes import PROCESS_NAMES, PROCESSES
 from binn_prob.errors import InputError
 from binn_prob.results.storage import load, save
@@ -39,8 +41,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = [
-    "ATTRIBUTES", "HELD_OUT", "PROCESS_NAMES", "build", "decoded", "group", "is_markov_chain", "load", "parts",
-    "pooled", "save", "scalar_names", "to_arviz", "with_held_out",
+    "ATTRIBUTES", "HELD_OUT", "PROCESS_NAMES", "build", "decoded", "group", "is_markov_chain", "load",
+    "parameter_ranges", "parts", "pooled", "save", "scalar_names", "to_arviz", "with_held_out",
 ]  # fmt: skip
 
 HELD_OUT = "held_out"
@@ -61,7 +63,10 @@ _POSTERIOR = {
     "processes": ("site", "process"),
     "soc_at_depth": _OBSERVED,
 }
-_CONSTANTS = {"depth": _OBSERVED, "bedrock_layer": ("site",), "true_parameters": ("site", "parameter")}
+_CONSTANTS = {
+    "depth": _OBSERVED, "bedrock_layer": ("site",), "true_parameters": ("site", "parameter"),
+    "true_processes": ("site", "process"),
+}  # fmt: skip
 _SOC = {"units": "g C m-3"}
 
 
@@ -72,6 +77,7 @@ def build(
     processes: ArrayLike,
     soc_at_depth: ArrayLike,
     soc_predictive: ArrayLike,
+    log_likelihood: ArrayLike,
     scalars: Mapping[str, ArrayLike],
     sample_stats: Mapping[str, ArrayLike],
     dataset: xr.Dataset,
@@ -91,13 +97,16 @@ def build(
         Soil organic carbon at the observed depths, without noise [g C m-3].
     soc_predictive : array of shape (chain, draw, site, observation)
         The same with the noise of an observation [g C m-3].
+    log_likelihood : array of shape (chain, draw, site, observation)
+        Log density of each observation in the predictive distribution given a draw [log of 1 / (g C m-3)].
     scalars : mapping of arrays of shape (chain, draw) or (chain, draw, site)
         Parameters that all sites share, or one number per site, such as ``soc_scale``.
     sample_stats : mapping of arrays of shape (chain, draw), (chain, draw, site), (site,) or (step,)
         Diagnostics by draw (``diverging``, …), where sites have chains of their own also by site, or by training step
         (``loss``).  Empty: the group is left out.
     dataset : xarray.Dataset
-        The sites: ``soc``, ``depth``, ``bedrock_layer``, the coordinates of ``site``, ``true_parameters`` if known.
+        The sites: ``soc``, ``depth``, ``bedrock_layer``, the coordinates of ``site``; if known ``true_parameters`` and
+        ``true_processes``.
     attrs : mapping
         Attributes of the root, see :data:`ATTRIBUTES`: text and numbers only.
 
@@ -121,11 +130,14 @@ def build(
         per_site = np.ndim(array) == len(_DRAWN) + 1
         posterior[name] = _variable(name, array, (*_DRAWN, "site") if per_site else _DRAWN, sizes)
     predictive = _variable("soc_predictive", soc_predictive, _DRAWN + _OBSERVED, sizes)
+    likely = _variable("log_likelihood", log_likelihood, _DRAWN + _OBSERVED, sizes)
     observed = dataset["depth"].transpose(*_OBSERVED).notnull().to_numpy()
+    measured = dataset["soc"].transpose(*_OBSERVED).notnull().to_numpy()
     posterior["soc_at_depth"] = posterior["soc_at_depth"].where(observed)
     groups = {
         "posterior": posterior,
         "posterior_predictive": {"soc": predictive.where(observed)},
+        "log_likelihood": {"soc": likely.where(measured)},
         "sample_stats": {name: _statistic(name, array, sizes) for name, array in sample_stats.items()},
         "observed_data": {"soc": _taken(dataset, "soc", _OBSERVED)},
         "constant_data": {name: _taken(dataset, name, dims) for name, dims in _CONSTANTS.items() if name in dataset},
@@ -193,6 +205,12 @@ def scalar_names(tree: xr.DataTree) -> list[str]:
     """Return the names of the posterior's variables with one value per draw, or one per draw and site."""
     shapes = (_DRAWN, (*_DRAWN, "site"))
     return [str(name) for name, values in group(tree, "posterior").items() if values.dims in shapes]
+
+
+def parameter_ranges(tree: xr.DataTree) -> np.ndarray:
+    """Return the ranges of the parameters in the model that was fitted, (parameter, 2), in their own units."""
+    model = decoded(tree.attrs.get("settings")).get("model", {})
+    return ranges(model.get("ranges", "binn"))
 
 
 def pooled(draws: xr.DataArray) -> np.ndarray:

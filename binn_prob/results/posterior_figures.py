@@ -9,12 +9,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from binn_prob.clm5.parameters import PARAMETERS, ranges
+from binn_prob.clm5.parameters import PARAMETERS
 from binn_prob.clm5.processes import PROCESSES, Process
 from binn_prob.errors import InputError
 from binn_prob.results import convergence, distance
 from binn_prob.results.drawing import CHAIN_COLOURS, colours, label, legend, lines, panels, styled, unit
-from binn_prob.results.posterior import decoded, group, pooled, scalar_names
+from binn_prob.results.posterior import group, parameter_ranges, pooled, scalar_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,8 +96,8 @@ def processes_against_reference(trees: Trees, reference: str) -> Figure:
     for line, (name, agreement) in enumerate(others.items()):
         for axis, row in zip(axes[line], rows, strict=True):
             _scatter(axis, trees[name], trees[reference], row.name, colours(trees)[name])
-            numbers = agreement.sel(process=row.name)
-            numbers_text = f"r {float(numbers['correlation']):.2f}, sd ratio {float(numbers['sd_ratio']):.2f}"
+            numbers = agreement[row.name]
+            numbers_text = f"r {numbers['correlation'].value:.2f}, sd ratio {numbers['sd_ratio'].value:.2f}"
             name_text = f"{row.name.replace('_', ' ')}{unit(row.unit)}\n" if line == 0 else ""
             axis.set_title(name_text + numbers_text, fontsize=8)
         axes[line, 0].set_ylabel(label(name))
@@ -193,15 +193,14 @@ def has_loss(tree: xr.DataTree) -> bool:
 
 def _widest_ranges(trees: Trees) -> NDArray[np.float64]:
     """Return the ranges of the parameters, (parameter, 2); of models with different ranges the widest."""
-    models = [decoded(tree.attrs.get("settings")).get("model", {}) for tree in trees.values()]
-    every = np.stack([ranges(model.get("ranges", "binn")) for model in models])
+    every = np.stack([parameter_ranges(tree) for tree in trees.values()])
     return np.stack([every[..., 0].min(axis=0), every[..., 1].max(axis=0)], axis=-1)
 
 
 def _uncertain(reference: xr.DataTree) -> list[Process]:
     """Return the processes that the reference does not know exactly."""
-    known = distance.agreement(reference, reference)["sd_ratio"].isnull()
-    return [row for row in PROCESSES if not known.sel(process=row.name)]
+    ratio = distance.by_site(reference, reference)["sd_ratio"]
+    return [row for row in PROCESSES if ratio.sel(process=row.name).notnull().any()]
 
 
 def _unit_of(quantity: str) -> str:

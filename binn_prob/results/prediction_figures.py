@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from binn_prob.errors import InputError
-from binn_prob.results import calibration
+from binn_prob.results import calibration, skill
 from binn_prob.results.drawing import PART_LABELS, SOC_UNIT, colours, in_thousands, label, legend, lines, panels, styled
 from binn_prob.results.posterior import group, parts, pooled
 
@@ -40,8 +40,9 @@ def observed_predicted(trees: Trees) -> Figure:
             there = np.isfinite(observed)
             observed, predicted = observed[there], calibration.point_prediction(parts(tree)[part]).to_numpy()[there]
             axis.scatter(observed, predicted, s=10, alpha=0.5, color=colours(trees)[name], linewidths=0)
-            skill = calibration.nash_sutcliffe(observed, predicted)
-            axis.set(xscale="log", yscale="log", title=f"{label(name)}, {PART_LABELS[part]}\nNSE {skill:.2f}")
+            scores = skill.scores(skill.pointwise(parts(tree)[part]))
+            numbers = f"NSE {scores['nse'].value:.2f}, of log SOC {scores['log_nse'].value:.2f}"
+            axis.set(xscale="log", yscale="log", title=f"{label(name)}, {PART_LABELS[part]}\n{numbers}")
             ends += [*observed, *predicted]
     drawn = np.array(ends)[np.isfinite(ends) & (np.array(ends) > 0)]
     low, high = (drawn.min() / 1.3, drawn.max() * 1.3) if drawn.size else (1.0, 10.0)

@@ -8,13 +8,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
 import xarray as xr
 
 from binn_prob.clm5.processes import PROCESSES
 from binn_prob.files import replacing
-from binn_prob.results import distance, plots
-from binn_prob.results.compare import METRICS, printed
+from binn_prob.results import distance, measures, plots
 from binn_prob.results.posterior import decoded, group, is_markov_chain, parts
 
 if TYPE_CHECKING:
@@ -90,14 +88,14 @@ def render(comparison: Comparison, drawn: Mapping[str, bytes], *, command: str |
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8"))
     first = next(iter(comparison.trees.values()))
-    table = comparison.table
     return template.render(
         methods=[plots.label(name) for name in comparison.trees],
         reference=None if comparison.reference is None else plots.label(comparison.reference),
         data=_data(first),
         settings=_settings(comparison.trees),
         measures={
-            section: _measures(table, section) for section in ("skill", "calibration", "agreement", "convergence")
+            section: _measures(comparison, section)
+            for section in ("skill", "calibration", "recovery", "agreement", "convergence")
         },
         cost=_cost(comparison),
         processes=_processes(comparison.trees),
@@ -144,17 +142,15 @@ def _described(tree: xr.DataTree) -> dict[str, str]:
     return {"model": str(tree.attrs.get("model", "")), "draws": f"{shape} ({kind})", **settings}
 
 
-def _measures(table: pd.DataFrame, section: str) -> Table:
-    """Return the metrics of one section, those that no method has left out."""
-    shown = [metric for metric in METRICS if metric.section == section and metric.column in table]
-    shown = [metric for metric in shown if not table[metric.column].isna().all()]
-    rows = [[metric.label, *printed(table, metric)] for metric in shown]
-    return Table(["", *(plots.label(str(name)) for name in table.index)], rows)
+def _measures(comparison: Comparison, section: str) -> Table:
+    """Return the numbers of one section, those that no method has left out."""
+    shown = [number for number in measures.summary(comparison.scores) if number.section == section]
+    return Table(["", *map(plots.label, comparison.trees)], [[number.label, *number.printed] for number in shown])
 
 
 def _cost(comparison: Comparison) -> Table:
     """Return the wall time of every method, and where it ran."""
-    header, rows = _measures(comparison.table, "cost")
+    header, rows = _measures(comparison, "cost")
     return Table(
         header, [*rows, ["device", *(str(tree.attrs.get("device", "")) for tree in comparison.trees.values())]]
     )

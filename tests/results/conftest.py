@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import norm
 
 from binn_prob.clm5.layers import LAYERS, NODE_DEPTH
 from binn_prob.clm5.parameters import NAMES, RANGES
@@ -74,12 +75,14 @@ def make_arrays(
     unit = unit + shift + sd * rng.standard_normal((chains, draws, *unit.shape))
     unit = np.abs(unit - 2 * np.maximum(unit - 1, 0))
     carbon = profile(unit, np.broadcast_to(dataset["depth"].values, (chains, draws, *dataset["depth"].shape)))
+    misfit = np.log(dataset["soc"].values / carbon)
     return {
         "parameters": LOW + unit * (HIGH - LOW),
         "soc_layer": profile(unit, NODE_DEPTH[:LAYERS]),
         "processes": process_values(unit, sites),
         "soc_at_depth": carbon,
         "soc_predictive": carbon * np.exp(0.3 * rng.standard_normal(carbon.shape)),
+        "log_likelihood": norm.logpdf(misfit, scale=0.3) - np.log(dataset["soc"].values),
         "scalars": {"soc_scale": 0.3 + 0.02 * rng.standard_normal((chains, draws))},
         "sample_stats": {},
         "dataset": dataset,

@@ -50,7 +50,17 @@ def test_padding_is_nan_and_nothing_else(tree_of, dataset_of, arrays_of, attrs_o
 
 
 @pytest.mark.parametrize(
-    "name", ["parameters", "soc_layer", "processes", "soc_at_depth", "soc_predictive", "scalars", "sample_stats"]
+    "name",
+    [
+        "parameters",
+        "soc_layer",
+        "processes",
+        "soc_at_depth",
+        "soc_predictive",
+        "log_likelihood",
+        "scalars",
+        "sample_stats",
+    ],
 )
 def test_wrong_shape_is_refused(name, dataset_of, arrays_of, attrs_of):
     arrays = arrays_of(dataset_of(4), draws=3)
@@ -107,8 +117,8 @@ def test_held_out_tree_has_no_sampler_statistics_but_its_attributes(tree_of):
 
 
 def test_missing_group_is_refused(tree_of):
-    with pytest.raises(InputError, match="log_likelihood"):
-        posterior.group(tree_of(draws=3), "log_likelihood")
+    with pytest.raises(InputError, match="without the group 'prior'"):
+        posterior.group(tree_of(draws=3), "prior")
 
 
 def test_pooled_puts_chains_one_after_the_other(tree_of):
