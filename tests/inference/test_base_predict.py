@@ -118,3 +118,20 @@ def test_independent_sites_say_nothing_about_others(name, fits, split):
     for dataset in (split[1], mixture):
         with pytest.raises(InputError, match="not fitted to"):
             fits(name).predict(dataset)
+
+
+@TABLE
+def test_the_log_likelihood_is_that_of_the_observations_given_each_draw(name, fits, split):
+    fit = fits(name)
+    tree = fit.posterior()
+    posterior, likely = tree["posterior"].to_dataset(), tree["log_likelihood/soc"]
+    assert likely.dims == ("chain", "draw", "site", "observation")
+    observed = tree["observed_data/soc"]
+    np.testing.assert_array_equal(likely[0, 0].notnull(), observed.notnull())
+    held = xr.broadcast(likely, observed, posterior["soc_at_depth"], posterior.get("soc_scale", xr.DataArray(0.6)))
+    _, observed, soc, scale = (values.transpose(*likely.dims).to_numpy() for values in held)
+    if "proda" in name:
+        expected = stats.truncnorm.logpdf(observed, -1.0 / scale, np.inf, soc, scale * soc)
+    else:
+        expected = stats.t.logpdf(np.log(observed / soc) / scale, 4.0) - np.log(scale * observed)
+    np.testing.assert_allclose(likely, expected, rtol=1e-9)

@@ -162,6 +162,25 @@ def test_predicted_carbon_is_positive_and_scatters_about_the_modelled(name):
 
 
 @TABLE
+def test_the_predictive_density_is_that_of_what_is_predicted(name):
+    """Its integral up to a value is the share of predictions below it."""
+    likelihood = LIKELIHOODS[name]
+    soc, scale = jnp.array([[1e4]]), jnp.array([0.3])
+
+    def density(observed):
+        return float(jnp.exp(likelihood.log_density(soc, scale, jnp.array([[observed]])))[0, 0])
+
+    def sites():
+        likelihood(jnp.full((1, 20_000), soc[0, 0]), scale, None, jnp.ones((1, 20_000), bool))
+
+    predicted = np.asarray(Predictive(sites, num_samples=1)(jax.random.key(0))["soc"]).ravel()
+    for bound in (5e3, 1e4, 2e4):
+        below, _ = integrate.quad(density, 0.0, bound, points=[1e4], limit=200)
+        error = np.sqrt(below * (1.0 - below) / predicted.size)
+        assert np.mean(predicted < bound) == pytest.approx(below, abs=4.0 * error + 1e-6)
+
+
+@TABLE
 def test_padding_does_not_count(name):
     likelihood = LIKELIHOODS[name]
     soc, observed, depth, mask = profiles()
