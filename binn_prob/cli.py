@@ -101,6 +101,8 @@ def compare(
     done = _run(settings, out, resume, quiet, compared=True)
     if done.comparison is not None:
         typer.echo(done.comparison.table_text())
+        for conclusion in done.comparison.conclusions().values():
+            typer.echo(f"{'+' if conclusion.believed else '-'} {conclusion}")
     _end(done, allow_unconverged)
 
 

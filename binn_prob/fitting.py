@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, is_dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from binn_prob.errors import InputError
+from binn_prob.memory import watched
 from binn_prob.options import build, written_out
 from binn_prob.provenance import git_commit, versions
 
@@ -73,9 +75,10 @@ def fit(
 
     model, method, sites = _model(model), _method(METHODS, method, options), validate(dataset)
     origin: dict[str, str | int | float] = {"seed": _seed(seed), "data_fingerprint": fingerprint(dataset)}
-    with _opened(checkpoint, resume, _identity(model, method, origin)) as held:
+    with _opened(checkpoint, resume, _identity(model, method, origin)) as held, watched() as peak:
         fitted: Fit = method.fit(jax.random.key(seed), model, sites, progress=progress, checkpoint=held)
     seconds = fitted.wall_seconds + (0.0 if held is None else held.spent_before)
+    origin |= {} if math.isnan(peak.gibibytes) else {"peak_memory": peak.gibibytes}
     return replace(fitted, attributes={**origin, **fitted.attributes}, check=validate, wall_seconds=seconds)
 
 

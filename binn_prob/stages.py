@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,7 @@ def _made_anew(tree: xr.DataTree, model: Any, method: Any, sites: xr.Dataset) ->
         draws=draws,
         key=jax.random.key(int(kept.get("seed", 0))),
         wall_seconds=float(tree.attrs.get("wall_seconds", 0.0)),
+        gradients=float(tree.attrs.get("gradients", math.nan)),
         markov_chain=is_markov_chain(tree),
         attributes=kept,
         judged=verdict(tree),

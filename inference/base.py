@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -118,6 +119,8 @@ class Fit:
     key: Array
     """Random key of the posterior predictive"""
     wall_seconds: float
+    gradients: float = math.nan
+    """Gradients of the density of each site that the fit took, mean over the sites; NaN if it takes none"""
     markov_chain: bool = False
     """Whether the draws form Markov chains, so that R-hat and effective sample size mean something"""
     sample_stats: Mapping[str, Array] = field(default_factory=dict)
@@ -239,6 +242,7 @@ class Fit:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "wall_seconds": self.wall_seconds,
             "markov_chain": int(self.markov_chain),
+            **({} if math.isnan(self.gradients) else {"gradients": self.gradients}),
             **self.attributes,
         }
 

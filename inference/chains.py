@@ -52,6 +52,8 @@ class Chains:
     ``parallel`` where there is a device for each chain, else ``vectorized``"""
     fields: tuple[str, ...] = ("diverging",)
     """Fields of the kernel's state to keep at every draw; a dot leads to a field of a field"""
+    counted: str | None = None
+    """That of the fields which is added up over all steps, those of the warm-up included"""
 
     def run(
         self,
@@ -62,7 +64,7 @@ class Chains:
         label: str,
         progress: bool = True,
         checkpoint: Checkpoint | None = None,
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
+    ) -> tuple[dict[str, Array], dict[str, Array], int]:
         """Run the chains.
 
         Parameters
@@ -85,6 +87,8 @@ class Chains:
             The latent sites on their own support.
         statistics : dict of arrays (chain, draw)
             The fields.
+        count : int
+            Of the field that is counted, over all steps of all chains; 0 if there is none.
 
         Raises
         ------
@@ -95,18 +99,21 @@ class Chains:
         begin, block = self._programs()
         # Shapes alone: a resumed run does not compile what it no longer needs.
         template = jax.eval_shape(begin, keys, starts, profiles)
-        done, state, kept = self._resumed(checkpoint, template, jax.eval_shape(block, template, profiles)[1])
+        done, state, count, kept = self._resumed(checkpoint, template, jax.eval_shape(block, template, profiles)[1])
         if done == 0:
             state = begin(keys, starts, profiles)
         with tqdm(total=self._total, initial=done * self._length, desc=label, disable=not progress) as bar:
             for number in range(done, self._total // self._length):
                 state, collected = block(state, profiles)
-                kept.append(self._after_warmup(number, jax.device_get(collected)))
+                draws, statistics = jax.device_get(collected)
+                count += 0 if self.counted is None else int(statistics[self.counted].sum())
+                kept.append(self._after_warmup(number, (draws, statistics)))
                 if checkpoint is not None:
                     checkpoint.save(_block(number), kept[-1])
-                    checkpoint.save("chains", (number + 1, state))
+                    checkpoint.save("chains", (number + 1, state, count))
                 bar.update(self._length)
-        return jax.tree.map(lambda *blocks: jnp.asarray(np.concatenate(blocks, axis=1)), *kept)
+        draws, statistics = jax.tree.map(lambda *blocks: jnp.asarray(np.concatenate(blocks, axis=1)), *kept)
+        return draws, statistics, count
 
     @property
     def _length(self) -> int:
@@ -124,18 +131,18 @@ class Chains:
         kept = slice(max(self.warmup - first, 0), max(self.warmup + self.draws - first, 0))
         return jax.tree.map(lambda values: values[:, kept], collected)
 
-    def _resumed(self, checkpoint: Checkpoint | None, state: Any, collected: Any) -> tuple[int, Any, list[Any]]:
-        """Return the blocks that an earlier process has run, the state after them, and what they have left."""
-        saved = None if checkpoint is None else checkpoint.load("chains", (0, state))
+    def _resumed(self, checkpoint: Checkpoint | None, state: Any, collected: Any) -> tuple[int, Any, int, list[Any]]:
+        """Return the blocks that an earlier process has run, the state after them, the count, and what they left."""
+        saved = None if checkpoint is None else checkpoint.load("chains", (0, state, 0))
         if checkpoint is None or saved is None:
-            return 0, None, []
+            return 0, None, 0, []
         done = int(saved[0])
         forms = [
             jax.eval_shape(lambda blocks, number=number: self._after_warmup(number, blocks), collected)
             for number in range(done)
         ]
         kept = [checkpoint.load(_block(number), form) for number, form in enumerate(forms)]
-        return (0, None, []) if None in kept else (done, saved[1], kept)
+        return (0, None, 0, []) if None in kept else (done, saved[1], int(saved[2]), kept)
 
     def _programs(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """Return the programs that make the first state and run a block, for all chains."""

@@ -88,5 +88,6 @@ class DeepEnsemble(Method):
             draws={site: values[None] for site, values in points.items()},
             key=predict_key,
             wall_seconds=stopwatch.seconds(),
+            gradients=trained.gradients,
             sample_stats={"loss": trained.losses},
         )

@@ -50,13 +50,16 @@ class Lanes(NamedTuple):
     """(site, latent, latent) Cholesky factor of the posterior covariance"""
     step_size: Array
     """(site,) of the leapfrog steps, on the scale of the standardised posterior"""
+    gradients: Array
+    """(site,) taken so far, by all chains"""
 
     @classmethod
     def at(cls, position: Array, step_size: float = 0.1) -> Lanes:
         """Start at ``position`` (site, chain, latent), with nothing learnt."""
         sites, _, latents = position.shape
         identity = jnp.broadcast_to(jnp.eye(latents), (sites, latents, latents))
-        return cls(position, jnp.zeros((sites, latents)), identity, jnp.full(sites, step_size))
+        none = jnp.zeros(sites, int)
+        return cls(position, jnp.zeros((sites, latents)), identity, jnp.full(sites, step_size), none)
 
 
 class Record(NamedTuple):
@@ -211,9 +214,10 @@ def _advance(
 
     position = by_site(jax.vmap(frame.place)(positions))
     step_size = jax.vmap(final)(adaptation) if course.adapt else lanes.step_size
+    gradients = lanes.gradients + seen.steps.sum(axis=0).reshape(sites, chains).sum(axis=1)
     means = {name: getattr(seen, name) / thinning for name in ("squared_energy_change", "acceptance")}
     record = Record(position, *map(by_site, seen._replace(**means)))
-    return lanes._replace(position=position[-1], step_size=step_size), record
+    return lanes._replace(position=position[-1], step_size=step_size, gradients=gradients), record
 
 
 class _Frame(NamedTuple):

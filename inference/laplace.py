@@ -120,6 +120,7 @@ class Laplace(Method):
             draws={site: values[None] for site, values in drawn.items()},
             key=predict_key,
             wall_seconds=stopwatch.seconds(),
+            gradients=trained.gradients + 2.0 * trained.guide.latent_dim,  # about what the Hessian costs
             sample_stats={"loss": trained.losses},
             attributes=trained.guide.findings,
         )

@@ -110,6 +110,7 @@ class MCDropout(Method):
             draws={site: jnp.broadcast_to(value, (1, self.draws, *value.shape)) for site, value in best.items()},
             key=predict_key,
             wall_seconds=stopwatch.seconds(),
+            gradients=trained.gradients,
             sample_stats={"loss": trained.losses},
             options={"dropout_rate": rate, "shared_mask": True},
             attributes={"dropout_rate": rate},

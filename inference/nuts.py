@@ -134,8 +134,11 @@ class NUTS(Method):
             draws=self.draws,
             method=self.chain_method,
             fields=tuple(_STATISTICS),
+            counted="num_steps",
         )
-        draws, fields = chains.run(run_key, starts, profiles, label="nuts", progress=progress, checkpoint=checkpoint)
+        draws, fields, steps = chains.run(
+            run_key, starts, profiles, label="nuts", progress=progress, checkpoint=checkpoint
+        )
         if not all(bool(jnp.isfinite(values).all()) for values in draws.values()):
             raise FitError("nuts: a chain left the finite numbers; take smaller steps with a higher target_accept")
         return Fit(
@@ -146,6 +149,7 @@ class NUTS(Method):
             draws={site: values for site, values in draws.items() if site != _shared(trained)},
             key=predict_key,
             wall_seconds=stopwatch.seconds(),
+            gradients=trained.gradients + steps,
             markov_chain=True,
             sample_stats={
                 **{name: fields[field] for field, name in _STATISTICS.items()},

@@ -153,6 +153,7 @@ class Upscaling:
             draws={name: values[None] for name, values in draws.items()},
             key=predict_key,
             wall_seconds=first.wall_seconds + stopwatch.seconds(),
+            gradients=first.gradients,  # the networks do not solve the soil
             sample_stats={"loss": losses * targets[0].size},  # of all that a member learns [nat]
             attributes={
                 **{name: first.attributes[name] for name in _ORIGIN if name in first.attributes},

@@ -21,7 +21,7 @@ from binn_prob.inference.base import Fit, FitError, Method, Model, Stopwatch, pr
 from binn_prob.inference.chains import ChainMethod, Chains, refuse_fixed_parameters, refuse_missing_devices
 from binn_prob.inference.checkpoint import Checkpoint
 from binn_prob.inference.guides import family
-from binn_prob.inference.training import of_batches, refuse_batches, train
+from binn_prob.inference.training import Trained, of_batches, refuse_batches, train
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -126,7 +126,8 @@ class SGHMC(Method):
         start_key, position_key, run_key, predict_key = jax.random.split(key, 4)
         encoding, profiles, silent = prepared(model, dataset)
         refuse_fixed_parameters(silent, profiles)
-        centre, scale = self._standard(start_key, silent, model.prior, profiles, progress, checkpoint)
+        trained = self._trained(start_key, silent, model.prior, profiles, progress, checkpoint)
+        centre, scale = _standard(trained)
         chains = Chains(
             kernel=partial(_Kernel, self, silent, of_batches(silent, profiles, self.batch_sites)),
             chains=self.chains,
@@ -136,11 +137,12 @@ class SGHMC(Method):
             fields=_STATISTICS,
         )
         starts = jax.vmap(lambda key: _noise(key, centre))(jax.random.split(position_key, self.chains))
-        draws, fields = chains.run(
+        draws, fields, _ = chains.run(
             run_key, starts, _Target(profiles, centre, scale), label="sghmc", progress=progress, checkpoint=checkpoint
         )
         if not all(bool(jnp.isfinite(values).all()) for values in draws.values()):
             raise FitError("sghmc: a chain left the finite numbers; take smaller steps with a lower step_size")
+        seen = 1.0 if self.batch_sites is None else min(self.batch_sites / profiles.sites, 1.0)
         return Fit(
             method=self,
             model=model,
@@ -149,24 +151,29 @@ class SGHMC(Method):
             draws=draws,
             key=predict_key,
             wall_seconds=stopwatch.seconds(),
+            gradients=trained.gradients + self.chains * (self.warmup + self.draws) * self.thinning * seen,
             markov_chain=True,
             sample_stats=fields,
         )
 
-    def _standard(
+    def _trained(
         self, key: Array, model: Any, prior: Any, profiles: Any, progress: bool, checkpoint: Checkpoint | None
-    ) -> tuple[Latent, Latent]:
-        """Return means and standard deviations of a short mean-field fit, on the unconstrained scale."""
-        trained = train(
+    ) -> Trained:
+        """Fit a mean-field guide, from which the chains start."""
+        return train(
             key, model, family("mean_field", prior), profiles, steps=self.start_steps,
             learning_rate=self.start_learning_rate, batch_sites=self.batch_sites, label="sghmc (start)",
             progress=progress,
             checkpoint=None if checkpoint is None else checkpoint.part("start"),
         )  # fmt: skip
-        found, prefix = trained.parameters, trained.guide.prefix
-        names = [name.removesuffix(f"_{prefix}_loc") for name in found if name.endswith("_loc")]
-        centre, scale = ({name: found[f"{name}_{prefix}_{what}"] for name in names} for what in ("loc", "scale"))
-        return centre, scale
+
+
+def _standard(trained: Trained) -> tuple[Latent, Latent]:
+    """Return means and standard deviations of a mean-field guide, on the unconstrained scale."""
+    found, prefix = trained.parameters, trained.guide.prefix
+    names = [name.removesuffix(f"_{prefix}_loc") for name in found if name.endswith("_loc")]
+    centre, scale = ({name: found[f"{name}_{prefix}_{what}"] for name in names} for what in ("loc", "scale"))
+    return centre, scale
 
 
 class _Target(NamedTuple):

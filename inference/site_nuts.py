@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast, get_args
@@ -127,7 +127,8 @@ class SiteNUTS(Method):
             unfinished = np.flatnonzero(~kept["converged"])
             if not len(unfinished):
                 break
-        return _fit(self, model, dataset, kept, predict_key, stopwatch.seconds())
+        fitted = _fit(self, model, dataset, kept, predict_key, stopwatch.seconds())
+        return replace(fitted, gradients=float(lanes["gradients"].mean()))
 
 
 class _Round:

@@ -42,6 +42,8 @@ class Trained:
     parameters: dict[str, Array]
     losses: Array
     """Negative evidence lower bound at every step taken, (step,)"""
+    gradients: float
+    """Gradients of the density of each site that were taken, mean over the sites"""
 
     def draw(self, key: Array, draws: int) -> dict[str, Array]:
         """Draw the latent sites from the guide, each (draw, …), on their own support."""
@@ -156,7 +158,9 @@ def train(
         bar.refresh()
     if checkpoint is not None:
         checkpoint.save("training", at)
-    return Trained(guide, get_params(at.state), jnp.asarray(at.losses[: at.taken]))
+    seen = 1.0 if batch_sites is None else min(batch_sites / profiles.sites, 1.0)
+    gradients = at.taken * particles * (1 if members is None else members) * seen
+    return Trained(guide, get_params(at.state), jnp.asarray(at.losses[: at.taken]), gradients)
 
 
 class OrderedELBO(Trace_ELBO):  # type: ignore[misc]  # NumPyro has no types

@@ -114,6 +114,7 @@ class VI(Method):
             draws={site: values[None] for site, values in drawn.items()},
             key=predict_key,
             wall_seconds=stopwatch.seconds(),
+            gradients=trained.gradients,
             sample_stats={"loss": trained.losses},
             attributes={"pareto_k": pareto_k},
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,7 @@ from binn_prob.results.measures import Row
 from binn_prob.results.posterior import HELD_OUT, group, parts, save
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.table import Table
 
 __all__ = ["Comparison", "Fitted", "compare", "render"]
@@ -80,40 +83,61 @@ class Comparison:
         return conclude(self.scores, self.verdicts(), self.reference)
 
     def figures(self, folder: str | Path) -> dict[str, Path]:
-        """Write every figure as PNG into a folder, which is made if need be, and return the paths by name."""
+        """Write every figure as PNG and PDF into a folder, made if need be; return the paths of the PNG by name."""
         return _write_all(self._drawn(), Path(folder))
 
     def report(self, path: str | Path, *, command: str | None = None) -> Path:
         """Write the report, one HTML page that needs nothing else; ``command`` says how to make it again."""
-        from binn_prob.results.report import write
+        from binn_prob.results import plots, report
 
-        return write(self, path, self._drawn(), command=command)
+        drawn = {name: plots.png(figure) for name, figure in self._drawn().items()}
+        return report.write(self, path, drawn, command=command)
 
     def save(self, folder: str | Path, *, command: str | None = None, posteriors: bool = True) -> Path:
-        """Write table, posteriors, figures and report into a folder, which is made if need be.
+        """Write scores, posteriors, figures and report into a folder, which is made if need be.
 
-        The folder then holds ``comparison.csv``, ``figures/*.png``, ``report.html`` and, unless ``posteriors`` is
-        False, ``posterior_<method>.nc``.
+        The folder then holds ``comparison.csv`` and ``comparison.json``, ``figures/*.png`` and ``*.pdf``,
+        ``report.html`` and ``report.md`` and, unless ``posteriors`` is False, ``posterior_<method>.nc``.
         """
-        from binn_prob.results.report import write
+        from binn_prob.results import report
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / "comparison.csv") as temporary:
             self.scores.to_csv(temporary, index=False)
+        with replacing(folder / "comparison.json") as temporary:
+            temporary.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False), encoding="utf-8")
         for name, tree in self.trees.items() if posteriors else ():
             save(tree, folder / f"posterior_{name}.nc")
-        drawn = self._drawn()
-        _write_all(drawn, folder / "figures")
-        write(self, folder / "report.html", drawn, command=command)
+        paths = _write_all(self._drawn(), folder / "figures")
+        drawn = {name: path.read_bytes() for name, path in paths.items()}
+        for page in ("report.html", "report.md"):
+            report.write(self, folder / page, drawn, command=command)
         return folder
 
-    def _drawn(self) -> dict[str, bytes]:
-        """Return every figure as PNG by its name."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return scores, verdicts and conclusions as what JSON can hold; None where a number does not exist."""
+        return {
+            "reference": self.reference,
+            "methods": {
+                name: {
+                    "believed": found.believed,
+                    "statements": list(found.statements),
+                    "converged": self.convergence[name].verdict.converged,
+                    "reasons": list(self.convergence[name].verdict.reasons),
+                    "attributes": {key: _plain(value) for key, value in self.trees[name].attrs.items()},
+                }
+                for name, found in self.conclusions().items()
+            },
+            "scores": [{key: _plain(value) for key, value in row.items()} for row in self.scores.to_dict("records")],
+        }
+
+    def _drawn(self) -> dict[str, Figure]:
+        """Return every figure by its name."""
         from binn_prob.results import plots
 
         worst = {name: chains.worst for name, chains in self.convergence.items() if chains.worst}
-        return {name: plots.png(figure) for name, figure in plots.every(self.trees, self.reference, worst).items()}
+        return plots.every(self.trees, self.reference, worst, self.scores)
 
 
 def compare(
@@ -164,7 +188,7 @@ def _left_out(trees: Mapping[str, xr.DataTree], rows: dict[str, list[Row]]) -> d
 
 
 def render(scores: pd.DataFrame) -> Table:
-    """Return the numbers of the wide table for the terminal: one row per number, one column per method.
+    """Return the numbers on the whole for the terminal: one row per number, one column per method.
 
     Numbers that no method has are left out, and where there are held-out sites, the predictions of fitted ones.
     """
@@ -222,11 +246,19 @@ def _check_same_data(trees: Mapping[str, xr.DataTree]) -> None:
                 raise InputError(got, "the same data for all", "fit all methods to the same dataset")
 
 
-def _write_all(drawn: Mapping[str, bytes], folder: Path) -> dict[str, Path]:
-    """Write figures into a folder and return their paths."""
+def _write_all(drawn: Mapping[str, Figure], folder: Path) -> dict[str, Path]:
+    """Write figures into a folder and return the paths of the PNG."""
+    from binn_prob.results import plots
+
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / f"{name}.png" for name in drawn}
-    for name, path in paths.items():
-        with replacing(path) as temporary:
-            temporary.write_bytes(drawn[name])
-    return paths
+    for name, figure in drawn.items():
+        for ending, written in (("png", plots.png), ("pdf", plots.pdf)):
+            with replacing(folder / f"{name}.{ending}") as temporary:
+                temporary.write_bytes(written(figure))
+    return {name: folder / f"{name}.png" for name in drawn}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it; None for a number that does not exist, as R-hat of chains that stand still."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -46,12 +46,14 @@ BARS: dict[str, Bar] = {
 class Conclusion(NamedTuple):
     """What can be said of a method."""
 
+    method: str
+    """Its name as it is written in a text"""
     believed: bool
     """Whether it has converged and every number meets its bar"""
-    text: str
+    statements: tuple[str, ...]
 
     def __str__(self) -> str:
-        return self.text
+        return f"{self.method}: {'; '.join(self.statements)}"
 
 
 class _Statement(NamedTuple):
@@ -81,8 +83,8 @@ def conclude(
         if reference is not None and name != reference:
             statements += _against_reference(look, reference, verdicts[reference])
         statements += [*_observations(look), *_truth(look)]
-        text = "; ".join(each.text for each in statements if each.text)
-        found[name] = Conclusion(all(each.good for each in statements), f"{label(name)}: {text}")
+        believed = all(each.good for each in statements)
+        found[name] = Conclusion(label(name), believed, tuple(each.text for each in statements))
     return found
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHAIN_COLOURS", "PART_LABELS", "RESOLUTION", "SOC_UNIT", "colours", "in_thousands", "label", "legend", "lines",
-    "panels", "png", "styled", "unit",
+    "panels", "pdf", "plain", "png", "styled", "unit",
 ]  # fmt: skip
 
 Arguments = ParamSpec("Arguments")
@@ -44,11 +44,13 @@ _LINES = {"mc_dropout": ":", "vi": "--", "nuts": "-"}
 CHAIN_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 """Colours of chains, in turn."""
 
+_MOST_TICKS = 4
+
 _STYLE: Any = {
     "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 9, "figure.titlesize": 10,
     "figure.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False,
     "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False,
-    "figure.constrained_layout.h_pad": 0.08, "figure.constrained_layout.w_pad": 0.08,
+    "figure.constrained_layout.h_pad": 0.08, "figure.constrained_layout.w_pad": 0.08, "pdf.fonttype": 42,
 }  # fmt: skip
 
 
@@ -68,21 +70,25 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 
 
 def label(method: str) -> str:
-    """Return the name of a method as it is written in a text."""
-    return _LABELS.get(method, method)
+    """Return the name of a method as it is written in a text; a remark behind it, as in ``nuts (short)``, is kept."""
+    word, space, remark = method.partition(" ")
+    return _LABELS.get(word, word) + space + remark
 
 
 def colours(methods: Iterable[str]) -> dict[str, str]:
-    """Return the colour of each method: always the same for the methods of binn_prob, the next free one for others."""
-    names = list(methods)
-    others = [name for name in names if name not in _COLOURS]
-    return {name: _COLOURS.get(name) or _MORE_COLOURS[others.index(name) % len(_MORE_COLOURS)] for name in names}
+    """Return the colour of each method: the same in all figures for three of them, the next free one for others."""
+    found: dict[str, str] = {}
+    for name in methods:
+        own = _COLOURS.get(name.partition(" ")[0])
+        free = [colour for colour in (*_MORE_COLOURS, *_COLOURS.values()) if colour not in found.values()]
+        found[name] = own if own is not None and own in free else (free or _MORE_COLOURS)[0]
+    return found
 
 
 def lines(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return the colour, line style and legend entry of each method, as arguments of matplotlib."""
     return {
-        name: {"color": colour, "linestyle": _LINES.get(name, "-."), "label": label(name)}
+        name: {"color": colour, "linestyle": _LINES.get(name.partition(" ")[0], "-."), "label": label(name)}
         for name, colour in colours(methods).items()
     }
 
@@ -96,10 +102,16 @@ def panels(rows: int, columns: int, size: tuple[float, float], **shared: Any) ->
     return figure, axes
 
 
-def legend(figure: Figure, axis: Axes) -> None:
-    """Put the legend of one panel below all panels, where it covers nothing."""
+def legend(figure: Figure, axis: Axes, *, above: bool = False) -> None:
+    """Put the legend of one panel below all panels, or above them where a label of the figure is below."""
     handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(
+        unique.values(),
+        unique.keys(),
+        loc="outside upper center" if above else "outside lower center",
+        ncols=min(len(unique), 6),
+    )
 
 
 def in_thousands(axis: Axis) -> None:
@@ -108,6 +120,22 @@ def in_thousands(axis: Axis) -> None:
 
     axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1000:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def plain(axis: Axis) -> None:
+    """Label a logarithmic axis, whose ends no longer change, with up to four numbers without powers of ten."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+
+    low, high = sorted(axis.get_view_interval())
+    places: list[float] = []
+    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
+        within = [digit * 10.0**power for power in range(-12, 13) for digit in steps]
+        within = [value for value in within if low <= value <= high]
+        if len(within) <= _MOST_TICKS or not places:
+            places = within[:: -(-len(within) // _MOST_TICKS) or 1]
+    axis.set_major_locator(FixedLocator(places))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -121,6 +149,18 @@ def unit(text: str) -> str:
 
 def png(figure: Figure, resolution: int = RESOLUTION) -> bytes:
     """Return a figure as PNG of ``resolution`` dots per inch."""
+    return _saved(figure, "png", dpi=resolution)
+
+
+def pdf(figure: Figure) -> bytes:
+    """Return a figure as PDF, in vectors, its text as text; the same figure gives the same bytes."""
+    return _saved(figure, "pdf", metadata={"CreationDate": None})
+
+
+def _saved(figure: Figure, form: str, **options: Any) -> bytes:
+    from matplotlib import rc_context
+
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=resolution)
+    with rc_context(_STYLE):
+        figure.savefig(buffer, format=form, **options)
     return buffer.getvalue()

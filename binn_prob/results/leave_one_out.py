@@ -43,8 +43,8 @@ def by_observation(tree: xr.DataTree) -> xr.Dataset:
     -------
     xarray.Dataset
         With the dimensions (site, observation), NaN where there is no observation: ``log_density`` of log carbon and
-        ``pareto_k``; NaN throughout where a log likelihood is not finite, there are fewer than 25 draws, or they are
-        all the same.
+        ``pareto_k``; NaN throughout where a log likelihood is not finite, there are fewer than 25 draws, or those that
+        count most are all the same.
     """
     import arviz_stats
 
@@ -110,9 +110,15 @@ def _of_sites(points: xr.Dataset) -> Array:
 
 
 def _can_be_weighed(values: Array) -> bool:
-    """Say whether there are finite log densities (chain, draw, observation), of enough draws, that differ."""
-    enough = values.shape[0] * values.shape[1] >= _FEWEST_DRAWS and values.shape[2] > 0
-    return enough and bool(np.isfinite(values).all()) and bool((np.ptp(values, axis=(0, 1)) > 0).all())
+    """Say whether there are finite log densities (chain, draw, observation) with a tail of weights to smooth.
+
+    Draws by dropout or of an ensemble can be the same for so many that the tail, their largest fifth, is but one value.
+    """
+    draws = values.reshape(-1, values.shape[2])
+    if len(draws) < _FEWEST_DRAWS or not values.size or not np.isfinite(values).all():
+        return False
+    tail = np.sort(draws, axis=0)[: math.ceil(min(0.2 * len(draws), 3.0 * math.sqrt(len(draws))))]
+    return bool((np.ptp(tail, axis=0) > 0).all())
 
 
 def _independent(values: Array) -> float:

@@ -30,6 +30,8 @@ _CONVERGENCE: dict[str, Measure] = {
 
 _COST: dict[str, Measure] = {
     "wall_seconds": Measure("wall time", "{:.1f}", "cost", "s"),
+    "gradients": Measure("gradients of the density of each site", "{:,.0f}", "cost"),
+    "peak_memory": Measure("largest memory of the process during the fit", "{:.2f}", "cost", "GiB"),
     "effective_draws_per_second": Measure("smallest ESS per second", "{:.3g}", "cost", "s-1"),
 }
 
@@ -45,7 +47,9 @@ MEASURES: dict[str, Measure] = (
 """Everything that is measured, by name; defined in ``skill``, ``leave_one_out``, ``recovery``, ``distance``, ``joint``,
 ``convergence`` and here."""
 
-_OVERALL = ("", "processes", "parameters", *PROCESS_NAMES)
+_KINDS = ("", "processes", "parameters")
+
+_OVERALL = (*_KINDS, *PROCESS_NAMES)
 """What numbers are of that have a column of their own in the wide table: all, and each process."""
 
 
@@ -86,8 +90,9 @@ def rows(
     known = {name: getattr(chains, name) for name in _CONVERGENCE if name != "converged"}
     for name, value in ({"converged": chains.verdict.converged} | known).items():
         yield Row("", "", name, Score(float(value)))
+    for name in ("wall_seconds", "gradients", "peak_memory"):
+        yield Row("", "", name, Score(float(tree.attrs.get(name, math.nan))))
     seconds = float(tree.attrs.get("wall_seconds", math.nan))
-    yield Row("", "", "wall_seconds", Score(seconds))
     yield Row("", "", "effective_draws_per_second", Score(chains.ess_bulk_min / seconds if seconds else math.nan))
 
 
@@ -132,13 +137,14 @@ class Summary(NamedTuple):
     """By method, empty where a method has no such number"""
 
 
-def summary(scores: pd.DataFrame) -> list[Summary]:
-    """Return the numbers on the whole and on each process as text, by section in order.
+def summary(scores: pd.DataFrame, *, each_process: bool = False) -> list[Summary]:
+    """Return the numbers on the whole as text, by section in order, and those on each process if asked for.
 
     Numbers that no method has are left out, and where there are held-out sites, the predictions of fitted ones.
     """
     methods = list(dict.fromkeys(scores["method"]))
-    chosen = scores[scores["of"].isin(_OVERALL) & scores["value"].notna()]
+    kinds = _OVERALL if each_process else _KINDS
+    chosen = scores[scores["of"].isin(kinds) & scores["value"].notna()]
     elsewhere = (scores["part"] == "held_out").any()
     found: dict[str, list[Summary]] = {measure.section: [] for measure in MEASURES.values()}
     for keys, held in chosen.groupby(["part", "of", "measure"], sort=False):

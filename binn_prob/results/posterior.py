@@ -51,7 +51,7 @@ HELD_OUT = "held_out"
 
 ATTRIBUTES = (
     "method", "model", "settings", "seed", "versions", "device", "precision", "wall_seconds", "git_commit", "created",
-    "binn_prob_version", "markov_chain", "data_fingerprint",
+    "binn_prob_version", "markov_chain", "data_fingerprint", "gradients", "peak_memory",
 )  # fmt: skip
 """Attributes of the root.  ``method`` and ``markov_chain`` are required; the rest is reported where it is there."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from binn_prob.errors import InputError
 from binn_prob.results import calibration, skill
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["coverage_curves", "observed_predicted", "profiles"]
+__all__ = ["GRID", "coverage_curves", "from_uniform", "observed_predicted", "profiles", "transforms", "uniform_band"]
 
 Trees = Mapping[str, xr.DataTree]
 
-_INTERVALS = ((0.05, 0.95, 0.13), (0.25, 0.75, 0.25))
-"""Lower and upper quantile of each band, and its opacity."""
+GRID = np.linspace(0.01, 0.99, 99)
+"""Where distribution functions are compared with the uniform one."""
+
+_OPACITY = {0.9: 0.25, 0.5: 0.45}
+"""Of the interval of each probability."""
 
 
 @styled
@@ -60,7 +64,8 @@ def observed_predicted(trees: Trees) -> Figure:
 def coverage_curves(trees: Trees) -> Figure:
     """Draw the share of observations inside their central predictive interval against its probability.
 
-    A calibrated method lies on the diagonal; below it the intervals are too narrow, above it too wide.
+    A calibrated method lies on the diagonal; below it the intervals are too narrow, above it too wide.  Bars are
+    standard errors, from a bootstrap over sites.
     """
     shown = list(parts(_first(trees)))
     levels = np.linspace(0.01, 0.99, 99)
@@ -68,8 +73,15 @@ def coverage_curves(trees: Trees) -> Figure:
     for axis, part in zip(axes[0], shown, strict=True):
         axis.plot([0, 1], [0, 1], color="0.4", linewidth=0.8)
         for name, style in lines(trees).items():
-            transform = calibration.observed_transform(parts(trees[name])[part])
+            tree = parts(trees[name])[part]
+            transform = calibration.observed_transform(tree)
             axis.plot(levels, [calibration.coverage_at(transform, level) for level in levels], linewidth=1.8, **style)
+            found = skill.scores(skill.pointwise(tree))
+            values = np.array([found[f"coverage_{level * 100:g}"] for level in calibration.LEVELS])
+            # The bars of methods at the same place would hide each other.
+            offset = 0.006 * (list(trees).index(name) - (len(trees) - 1) / 2)
+            places = np.array(calibration.LEVELS) + offset
+            axis.errorbar(places, values[:, 0], values[:, 1], fmt="none", color=style["color"], elinewidth=1.0)
         axis.set(
             xlim=(0, 1), ylim=(0, 1), aspect="equal", title=PART_LABELS[part], xlabel="probability of the interval"
         )
@@ -81,11 +93,41 @@ def coverage_curves(trees: Trees) -> Figure:
 
 
 @styled
-def profiles(trees: Trees, count: int = 6) -> Figure:
-    """Draw carbon over depth at up to ``count`` sites: observations, posterior median, 50 % and 90 % intervals.
+def transforms(trees: Trees) -> Figure:
+    """Draw how the places of observations in their predictive distributions differ from uniform.
 
-    The sites are held-out ones where there are any, spread evenly from the poorest in carbon to the richest.  The
-    intervals are those of the modelled profile, down to bedrock; an observation scatters about it.
+    The lines are the empirical distribution functions of the probability integral transforms minus those of the uniform
+    distribution.  A calibrated method stays inside the bands, which hold a whole line with a probability of 95 %: the
+    dark one if all observations were independent, the light one if those of a profile were all one.
+
+    Source: Säilynoja, Bürkner and Vehtari 2022, Graphical test for discrete uniformity and its applications in
+    goodness-of-fit evaluation and multiple sample comparison, Statistics and Computing 32, 32.
+    """
+    shown = list(parts(_first(trees)))
+    figure, axes = panels(1, len(shown), (3.6, 3.0), sharex=True, sharey=True)
+    for axis, part in zip(axes[0], shown, strict=True):
+        observed = group(parts(_first(trees))[part], "observed_data")["soc"]
+        for count, colour in (
+            (int((observed.count("observation") > 0).sum()), "0.92"),
+            (int(observed.count()), "0.82"),
+        ):
+            uniform_band(axis, count, colour)
+        for name, style in lines(trees).items():
+            places = calibration.observed_transform(parts(trees[name])[part])
+            axis.plot(GRID, from_uniform(places), linewidth=1.6, **style)
+        axis.set(xlim=(0, 1), title=PART_LABELS[part], xlabel="place in the predictive distribution")
+    axes[0, 0].set_ylabel("distribution function - uniform")
+    legend(figure, axes[0, 0])
+    return figure
+
+
+@styled
+def profiles(trees: Trees, count: int = 4) -> Figure:
+    """Draw carbon over depth: a row for each of up to ``count`` sites, a column for each method.
+
+    The sites are held-out ones where there are any, spread evenly from the poorest in carbon to the richest.  Shown are
+    the observations, and the median and the 50 % and 90 % intervals of the modelled profile, down to bedrock; an
+    observation scatters about it.
 
     Raises
     ------
@@ -100,38 +142,56 @@ def profiles(trees: Trees, count: int = 6) -> Figure:
     observed, constant = (group(_first(shown), name) for name in ("observed_data", "constant_data"))
     sites = _from_poor_to_rich(observed["soc"], count)
     deepest = 1.1 * max(float(constant["depth"].sel(site=sites).max()), 0.1)
-    columns = min(3, len(sites))
-    figure, axes = panels(-(-len(sites) // columns), columns, (2.9, 2.8), sharex=True, sharey=True)
-    for axis, site in zip(axes.flat, sites, strict=False):
-        for name, style in lines(trees).items():
-            _band(axis, shown[name], site, deepest, style)
+    figure, axes = panels(len(sites), len(trees), (2.2, 2.0), sharex=True, sharey=True)
+    for row, site in zip(axes, sites, strict=True):
         soc, depth = observed["soc"].sel(site=site), constant["depth"].sel(site=site)
-        axis.plot(soc, depth, "o", color="black", markersize=4.5, label="observed")
-        axis.set(xscale="log", title=f"site {site}")
-        in_thousands(axis.xaxis)
-    for axis in axes.flat[len(sites) :]:
-        axis.set_axis_off()
+        for axis, (name, style) in zip(row, lines(trees).items(), strict=True):
+            _band(axis, shown[name], site, deepest, style["color"])
+            axis.plot(soc, depth, "o", color="black", markersize=4.0, label="observed")
+            axis.set(xscale="log")
+            in_thousands(axis.xaxis)
+        row[0].set_ylabel(f"site {site}\ndepth (m)")
+    for axis, name in zip(axes[0], trees, strict=True):
+        axis.set_title(label(name))
     axes[0, 0].set_ylim(deepest, 0)
     axes[0, 0].set_xlim(left=_least(axes[0, 0].get_xlim()[0], observed["soc"].sel(site=sites)))
-    figure.suptitle(f"Modelled profiles at {PART_LABELS[part]}: median, 50 % and 90 % intervals")
-    for axis in axes[-1]:
-        axis.set_xlabel(f"SOC ({SOC_UNIT})")
-    figure.supylabel("depth (m)")
-    legend(figure, axes[0, 0])
+    figure.supxlabel(f"SOC ({SOC_UNIT}) at {PART_LABELS[part]}")
+    axes[0, 0].plot([], [], color="0.3", linewidth=1.6, label="median")
+    for probability, opacity in _OPACITY.items():
+        axes[0, 0].fill_between([], [], color="0.3", alpha=opacity, linewidth=0, label=f"{probability:.0%} interval")
+    legend(figure, axes[0, 0], above=True)
     return figure
 
 
-def _band(axis: Axes, tree: xr.DataTree, site: Any, deepest: float, style: Mapping[str, Any]) -> None:
+def uniform_band(axis: Axes, count: int, colour: str) -> None:
+    """Fill the band that holds the whole distribution function of ``count`` uniform numbers with probability 95 %."""
+    from arviz_stats.ecdf_utils import get_pointwise_confidence_band, simulate_confidence_bands
+
+    if not count:
+        return
+    inside = simulate_confidence_bands(count, 1, GRID, 0.95, 1000, np.random.default_rng(0))
+    low, high = get_pointwise_confidence_band(inside, count, GRID)
+    axis.fill_between(GRID, low - GRID, high - GRID, color=colour, linewidth=0, zorder=0)
+    axis.axhline(0.0, color="0.4", linewidth=0.8, zorder=1)
+
+
+def from_uniform(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distribution function of numbers between 0 and 1 minus that of the uniform distribution, on a grid."""
+    ordered = np.sort(places[np.isfinite(places)])
+    return np.searchsorted(ordered, GRID, side="right") / max(len(ordered), 1) - GRID
+
+
+def _band(axis: Axes, tree: xr.DataTree, site: Any, deepest: float, colour: str) -> None:
     """Draw the profile of one method at one site, down to bedrock or to the first layer below what is shown."""
     carbon = group(tree, "posterior")["soc_layer"].sel(site=site)
     below = int((carbon["layer"] <= deepest).sum()) + 1
     bedrock = int(group(tree, "constant_data")["bedrock_layer"].sel(site=site))
     carbon = carbon.isel(layer=slice(min(below, bedrock)))
     draws, depth = pooled(carbon), carbon["layer"].to_numpy()
-    for low, high, opacity in _INTERVALS:
-        edges = np.quantile(draws, (low, high), axis=0)
-        axis.fill_betweenx(depth, *edges, color=style["color"], alpha=opacity, linewidth=0)
-    axis.plot(np.median(draws, axis=0), depth, linewidth=1.6, **style)
+    for probability, opacity in _OPACITY.items():
+        edges = np.quantile(draws, ((1 - probability) / 2, (1 + probability) / 2), axis=0)
+        axis.fill_betweenx(depth, *edges, color=colour, alpha=opacity, linewidth=0)
+    axis.plot(np.median(draws, axis=0), depth, linewidth=1.6, color=colour)
 
 
 def _least(drawn: float, soc: xr.DataArray) -> float:

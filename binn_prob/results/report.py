@@ -12,7 +12,7 @@ import xarray as xr
 
 from binn_prob.clm5.processes import PROCESSES
 from binn_prob.files import replacing
-from binn_prob.results import distance, measures, plots
+from binn_prob.results import conclusions, distance, measures, plots
 from binn_prob.results.posterior import decoded, group, is_markov_chain, parts
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Table", "render", "write"]
 
-_TEMPLATE = "report.html.jinja"
+_PAGE, _MARKDOWN = "report.html.jinja", "report.md.jinja"
 
 _PAGE_RESOLUTION = 110
 """Pixels of a page for an inch of a figure, so that its text of 9 points is about as large as that of the page."""
@@ -64,7 +64,8 @@ def write(comparison: Comparison, path: str | Path, drawn: Mapping[str, bytes], 
     comparison : Comparison
         What to report.
     path : path
-        Where to write the page, usually ``report.html``.
+        Where to write the page, usually ``report.html``; a name that ends in ``.md`` asks for Markdown, which shows the
+        figures of the folder ``figures`` beside it.
     drawn : mapping of bytes
         Figures as PNG, by the names of :func:`binn_prob.results.plots.every`.
     command : str, optional
@@ -75,30 +76,36 @@ def write(comparison: Comparison, path: str | Path, drawn: Mapping[str, bytes], 
     InputError
         If the folder does not exist.
     """
-    page = render(comparison, drawn, command=command)
+    template = _MARKDOWN if Path(path).suffix == ".md" else _PAGE
+    page = render(comparison, drawn, command=command, template=template)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return Path(path)
 
 
-def render(comparison: Comparison, drawn: Mapping[str, bytes], *, command: str | None = None) -> str:
-    """Return the report of a comparison as HTML; see :func:`write`."""
+def render(
+    comparison: Comparison, drawn: Mapping[str, bytes], *, command: str | None = None, template: str = _PAGE
+) -> str:
+    """Return the report of a comparison as text; see :func:`write`."""
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8"))
+    environment = Environment(
+        autoescape=template == _PAGE, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
+    source = files(__package__).joinpath(template).read_text(encoding="utf-8")
     first = next(iter(comparison.trees.values()))
-    return template.render(
+    sections = ("skill", "calibration", "recovery", "agreement", "convergence")
+    return environment.from_string(source).render(
         methods=[plots.label(name) for name in comparison.trees],
         reference=None if comparison.reference is None else plots.label(comparison.reference),
         data=_data(first),
         settings=_settings(comparison.trees),
-        measures={
-            section: _measures(comparison, section)
-            for section in ("skill", "calibration", "recovery", "agreement", "convergence")
-        },
+        measures={section: _measures(comparison, section) for section in sections},
         cost=_cost(comparison),
         processes=_processes(comparison.trees),
+        conclusions=comparison.conclusions(),
+        bars=_bars(),
         verdicts={plots.label(name): str(verdict) for name, verdict in comparison.verdicts().items()},
         worst={plots.label(name): chains.worst for name, chains in comparison.convergence.items() if chains.worst},
         figures=_figures(drawn),
@@ -144,8 +151,15 @@ def _described(tree: xr.DataTree) -> dict[str, str]:
 
 def _measures(comparison: Comparison, section: str) -> Table:
     """Return the numbers of one section, those that no method has left out."""
-    shown = [number for number in measures.summary(comparison.scores) if number.section == section]
-    return Table(["", *map(plots.label, comparison.trees)], [[number.label, *number.printed] for number in shown])
+    numbers = measures.summary(comparison.scores, each_process=True)
+    rows = [[number.label, *number.printed] for number in numbers if number.section == section]
+    return Table(["", *map(plots.label, comparison.trees)], rows)
+
+
+def _bars() -> Table:
+    """Return the bars that the verdicts rest on."""
+    rows = [[bar.of, f"{bar.low:.2g} to {bar.high:.2g}"] for bar in conclusions.BARS.values()]
+    return Table(["number", "bar"], rows)
 
 
 def _cost(comparison: Comparison) -> Table:

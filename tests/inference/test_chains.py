@@ -52,9 +52,22 @@ def reference():
 @pytest.mark.parametrize("method", ["vectorized", "sequential"])
 def test_the_draws_are_those_of_numpyro(method, reference):
     # Rounding differs between two programs and grows from draw to draw: the first ones tell.
-    for found, expected in zip(run(chains(method=method)), reference, strict=True):
+    for found, expected in zip(run(chains(method=method))[:2], reference, strict=True):
         for name, values in found.items():
             np.testing.assert_allclose(values[:, :5], expected[name][:, :5], rtol=1e-4)
+
+
+def test_steps_are_counted_with_those_of_the_warm_up():
+    made = {"counted": "num_steps", "fields": ("num_steps", "diverging"), "draws": 25}
+    _, fields, count = run(chains(warmup=15, **made))
+    # The same steps, all of them kept: 40 fill the blocks, so that none lies beyond the last draw.
+    kernels = infer.MCMC(
+        infer.NUTS(model), num_warmup=15, num_samples=25, num_chains=3, chain_method="vectorized", progress_bar=False
+    )
+    kernels.warmup(KEY, OBSERVED, extra_fields=("num_steps",), init_params=starts(3), collect_warmup=True)
+    of_warmup = kernels.get_extra_fields()["num_steps"].sum()
+    assert count == of_warmup + fields["num_steps"].sum()
+    assert run(chains(draws=25))[2] == 0
 
 
 def test_a_single_chain_is_parallel_on_a_single_device():
@@ -109,7 +122,7 @@ def test_a_block_that_is_gone_is_drawn_again(tmp_path):
 
 @pytest.mark.parametrize(("warmup", "draws"), [(1, 1), (20, 20), (3, 50), (101, 7)])
 def test_any_numbers_of_steps(warmup, draws):
-    found, fields = run(chains(chains=2, warmup=warmup, draws=draws))
+    found, fields, _ = run(chains(chains=2, warmup=warmup, draws=draws))
     assert found["mean"].shape == fields["energy"].shape == (2, draws)
     assert np.isfinite(found["mean"]).all()
     assert len(np.unique(fields["adapt_state.step_size"][0])) == 1  # no draw is of the warm-up

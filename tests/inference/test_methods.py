@@ -127,6 +127,27 @@ def test_statistics_are_those_of_the_method(name, fits):
 
 
 @TABLE
+def test_gradients_are_counted(name, fits):
+    case, fit = CASES[name], fits(name)
+    if case.method is WALK:
+        assert np.isnan(fit.gradients)
+        return
+    counted = {
+        MCDropout: lambda method: method.steps,
+        DeepEnsemble: lambda method: method.members * method.steps,
+        VI: lambda method: method.steps * method.particles,
+    }
+    if type(case.method) in counted and case.method.patience is None:
+        assert fit.gradients == counted[type(case.method)](case.method)
+    statistics = fit.posterior()["sample_stats"]
+    if "n_steps" in statistics:  # of the draws, to which those of the warm-up and of the start come
+        by_site = statistics["n_steps"].sum(("chain", "draw")).mean()
+        assert fit.gradients > float(by_site)
+    assert fit.gradients >= 20
+    assert fit.posterior().attrs["gradients"] == fit.gradients
+
+
+@TABLE
 def test_results_have_the_same_form_whatever_the_method(name, fits):
     tree, reference = fits(name).posterior(), fits("nuts, binn").posterior()
     own = fits(name).attributes.keys()

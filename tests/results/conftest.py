@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 from binn_prob.clm5.layers import LAYERS, NODE_DEPTH
 from binn_prob.clm5.parameters import NAMES, RANGES
+from binn_prob.clm5.processes import PROCESS_NAMES
 from binn_prob.results import posterior
 
 LOW, HIGH = RANGES["binn"].T
@@ -54,12 +55,14 @@ def make_dataset(sites: int = 6, first: int = 0, noise: float = 0.3) -> xr.Datas
             "depth": (("site", "observation"), depth, {"units": "m"}),
             "bedrock_layer": ("site", 12 + numbers % 9),
             "true_parameters": (("site", "parameter"), LOW + unit * (HIGH - LOW)),
+            "true_processes": (("site", "process"), process_values(unit, numbers)),
         },
         {
             "site": 1000 + numbers,
             "longitude": ("site", -75.0 + 0.1 * numbers, {"units": "degree_east"}),
             "latitude": ("site", 42.0 + 0.1 * numbers, {"units": "degree_north"}),
             "parameter": list(NAMES),
+            "process": list(PROCESS_NAMES),
         },
         {"name": "synthetic", "source": "a formula", "exclusions": json.dumps({"zero SOC": 3, "missing forcing": 1})},
     )

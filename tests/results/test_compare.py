@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,9 +11,14 @@ import xarray as xr
 
 from binn_prob.clm5.processes import PROCESS_NAMES
 from binn_prob.errors import InputError
-from binn_prob.results import posterior, report
+from binn_prob.results import plots, posterior, report
 from binn_prob.results.compare import compare
 from binn_prob.results.measures import MEASURES
+
+FIGURES = {
+    "chains_nuts", "correlations", "cost", "coverage", "deviations", "forest", "losses", "maps_mc_dropout", "maps_nuts",
+    "maps_vi", "marginals", "observed_predicted", "processes", "profiles", "ranks", "recovered", "transforms",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +71,7 @@ def test_the_reference_agrees_with_itself(comparison):
 
 
 def test_without_a_reference_there_are_no_distances(trees):
-    table = compare({"vi": trees["vi"]}).table
-    assert not [column for column in table if column.endswith(("_correlation", "_sd_ratio"))]
+    assert "agreement" not in set(compare({"vi": trees["vi"]}).scores["section"])
 
 
 def test_without_held_out_sites_they_have_no_columns(tree_of):
@@ -118,12 +123,14 @@ def test_other_data_are_refused(trees, tree_of):
 
 def test_the_folder_holds_everything(folder, comparison):
     assert {each.name for each in folder.iterdir()} == {
-        "comparison.csv", "figures", "report.html", "posterior_mc_dropout.nc", "posterior_nuts.nc", "posterior_vi.nc"
+        "comparison.csv", "comparison.json", "figures", "report.html", "report.md", "posterior_mc_dropout.nc",
+        "posterior_nuts.nc", "posterior_vi.nc",
     }  # fmt: skip
+    figures = {each.stem for each in (folder / "figures").iterdir()}
+    assert figures == FIGURES
     assert {each.name for each in (folder / "figures").iterdir()} == {
-        "chains_nuts.png", "coverage.png", "losses.png", "marginals.png", "observed_predicted.png", "processes.png",
-        "profiles.png",
-    }  # fmt: skip
+        f"{name}.{ending}" for name in figures for ending in ("png", "pdf")
+    }
     again = compare({name: posterior.load(folder / f"posterior_{name}.nc") for name in comparison.trees}, None, "nuts")
     pd.testing.assert_frame_equal(again.table, comparison.table)
 
@@ -132,6 +139,17 @@ def test_the_file_of_the_scores(folder, comparison):
     written = pd.read_csv(folder / "comparison.csv", keep_default_na=False, na_values={"value": "", "error": ""})
     pd.testing.assert_frame_equal(written, comparison.scores)
     assert not written.duplicated(["method", "part", "of", "measure"]).any()
+
+
+def test_the_file_for_machines_holds_what_the_comparison_does(folder, comparison):
+    held = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    assert held["reference"] == "nuts"
+    for name, conclusion in comparison.conclusions().items():
+        assert held["methods"][name]["believed"] == conclusion.believed
+        assert held["methods"][name]["statements"] == list(conclusion.statements)
+        assert held["methods"][name]["attributes"]["seed"] == 0
+    again = pd.DataFrame(held["scores"]).astype({"value": float, "error": float})
+    pd.testing.assert_frame_equal(again, comparison.scores)
 
 
 def test_every_number_has_the_measure_that_defines_it(comparison):
@@ -170,6 +188,8 @@ def test_a_report_that_fails_leaves_no_file(comparison, tmp_path, monkeypatch):
 
 
 def test_figures_are_written_where_asked(comparison, tmp_path, monkeypatch):
-    monkeypatch.setattr(type(comparison), "_drawn", lambda self: {"coverage": b"picture"})
+    coverage = plots.coverage_curves(comparison.trees)
+    monkeypatch.setattr(type(comparison), "_drawn", lambda self: {"coverage": coverage})
     assert comparison.figures(tmp_path / "new") == {"coverage": tmp_path / "new" / "coverage.png"}
-    assert (tmp_path / "new" / "coverage.png").read_bytes() == b"picture"
+    assert (tmp_path / "new" / "coverage.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "new" / "coverage.pdf").read_bytes().startswith(b"%PDF")

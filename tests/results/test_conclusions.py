@@ -56,7 +56,7 @@ def test_a_method_without_fault_is_believed():
 def test_one_fault_is_enough(key, score, said):
     found = concluded({key: score})
     assert not found.believed
-    assert said in found.text
+    assert said in str(found)
 
 
 def test_what_chance_may_explain_is_no_fault():
@@ -67,19 +67,19 @@ def test_what_chance_may_explain_is_no_fault():
 def test_unconverged_methods_are_not_believed():
     found = concluded(verdict=UNCONVERGED)
     assert not found.believed
-    assert "not converged: R-hat up to 1.100" in found.text
+    assert "not converged: R-hat up to 1.100" in str(found)
 
 
 def test_an_unconverged_reference_judges_nobody():
     found = concluded({("", "processes", "sd_ratio"): Score(0.5, 0.01)}, of_reference=UNCONVERGED)
     assert found.believed
-    assert "not held against NUTS, which has not converged" in found.text
+    assert "not held against NUTS, which has not converged" in str(found)
 
 
 def test_what_is_not_known_is_not_said():
     missing = dict.fromkeys([key for key in GOOD if key[0]], None)
     found = concluded({**missing, ("train", "", "coverage_90"): Score(0.9, math.nan)})
-    assert found.text.endswith("their intervals are as wide; 90% intervals hold 90% of observations at fitted sites")
+    assert str(found).endswith("their intervals are as wide; 90% intervals hold 90% of observations at fitted sites")
 
 
 def test_the_bars_are_in_order():

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from binn_prob.errors import InputError
-from binn_prob.results import convergence, plots
+from binn_prob.results import convergence, plots, prediction_figures
+from binn_prob.results.compare import compare
+from binn_prob.results.drawing import panels
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +21,13 @@ def figures(trees):
 
 def test_every_figure_is_there_and_holds_data(figures):
     assert set(figures) == {
-        "observed_predicted", "coverage", "profiles", "marginals", "processes", "chains_nuts", "losses"
+        "observed_predicted", "coverage", "transforms", "profiles", "forest", "marginals", "correlations", "processes",
+        "deviations", "recovered", "ranks", "maps_mc_dropout", "maps_vi", "maps_nuts", "chains_nuts", "losses",
     }  # fmt: skip
     for name, figure in figures.items():
         shown = [axis for axis in figure.axes if axis.axison]
         assert shown, name
-        assert all(axis.has_data() for axis in shown), name
+        assert all(axis.has_data() or axis.texts for axis in shown), name
         picture = plots.png(figure, 60)
         assert picture.startswith(b"\x89PNG")
         assert len(picture) > 5000
@@ -86,7 +89,7 @@ def test_marginals_cover_the_ranges_of_the_model(tree_of):
 def test_profiles_are_shown_where_there_are_observations(tree_of):
     tree = tree_of(held_out=3, draws=10)
     tree.children["held_out"].children["observed_data"]["soc"][:] = np.nan
-    assert "fitted sites" in plots.profiles({"vi": tree}).get_suptitle()
+    assert "fitted sites" in plots.profiles({"vi": tree}).get_supxlabel()
     assert plots.every({"vi": tree})
     tree.children["observed_data"]["soc"][:] = np.nan
     with pytest.raises(InputError, match="without observations"):
@@ -132,6 +135,115 @@ def test_colours_are_the_methods_own():
     alone, together = plots.colours(["vi"]), plots.colours(["nuts", "long", "vi", "short"])
     assert alone["vi"] == together["vi"]
     assert len(set(together.values())) == 4
+
+
+def test_a_remark_keeps_the_name_of_the_method():
+    assert plots.label("nuts (short)") == "NUTS (short)"
+    together = plots.colours(["nuts", "nuts (short)"])
+    assert together["nuts"] == plots.colours(["nuts"])["nuts"] != together["nuts (short)"]
+    assert plots.colours(["nuts (short)"])["nuts (short)"] == together["nuts"]
+
+
+def test_distribution_functions_are_held_against_the_uniform_one():
+    places = np.array([0.1, 0.2, 0.9, np.nan])
+    found = prediction_figures.from_uniform(places)
+    expected = [np.mean(places[:3] <= point) - point for point in prediction_figures.GRID]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_the_band_holds_uniform_numbers_as_often_as_it_says():
+    figure, axes = panels(1, 1, (2, 2))
+    prediction_figures.uniform_band(axes[0, 0], 50, "0.8")
+    low, high = np.split(axes[0, 0].collections[0].get_paths()[0].vertices[1:-2], 2)
+    grid = prediction_figures.GRID
+    low, high = np.interp(grid, *low.T), np.interp(grid, *high[::-1].T)
+    rng = np.random.default_rng(1)
+    inside = 0
+    for _ in range(2000):
+        line = prediction_figures.from_uniform(rng.uniform(size=50))
+        inside += bool(((line >= low - 1e-9) & (line <= high + 1e-9)).all())
+    assert inside / 2000 >= 0.95 - 4 * np.sqrt(0.95 * 0.05 / 2000)
+    assert figure.axes
+
+
+def test_the_forest_shows_the_mean_over_sites(trees):
+    figure = plots.forest(trees)
+    assert [axis.get_title().split(" (")[0] for axis in figure.axes] == [
+        "carbon transfer efficiency", "baseline decomposition", "environmental modifier", "carbon input allocation",
+        "vertical transport rate",
+    ]  # fmt: skip
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["MC dropout", "VI", "NUTS"]
+    middle = figure.axes[0].lines[2].get_xdata()[0]  # two intervals and a median of each method
+    draws = trees["mc_dropout"]["posterior/processes"].isel(process=1).mean("site")
+    assert middle == pytest.approx(float(draws.median()))
+
+
+def test_deviations_are_those_of_the_sites(trees, figures):
+    axis = figures["deviations"].axes[0]
+    sd = trees["nuts"]["posterior/processes"].isel(process=1).std(("chain", "draw"), ddof=1)
+    np.testing.assert_allclose(axis.lines[0].get_xdata(), sd)
+    assert axis.get_xlim() == axis.get_ylim()
+    assert len(axis.get_xticks()) <= 4
+
+
+def test_ranks_and_truth_need_the_truth(tree_of):
+    tree = tree_of(draws=10)
+    tree["constant_data"] = tree["constant_data"].to_dataset().drop_vars(["true_parameters", "true_processes"])
+    for draw in (plots.ranks, plots.recovered):
+        with pytest.raises(InputError, match="not known"):
+            draw({"vi": tree})
+    assert not {"ranks", "recovered"} & set(plots.every({"vi": tree}))
+
+
+def test_the_truth_is_the_abscissa(trees, figures):
+    held_out = trees["vi"].children["held_out"]
+    points = figures["recovered"].axes[5].lines[0]  # second row, first process that varies
+    truth = held_out["constant_data/true_processes"].isel(process=1)
+    np.testing.assert_allclose(np.asarray(points.get_xdata(), float), truth)
+
+
+def test_cost_is_drawn_of_scores(trees):
+    scores = compare(trees, reference="nuts").scores
+    figure = plots.cost(scores)
+    assert [axis.get_title().split(",")[0] for axis in figure.axes] == [
+        "observations", "true processes", "true parameters"
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="without wall time"):
+        plots.cost(scores[scores["measure"] != "wall_seconds"])
+
+
+def test_maps_are_cells_on_a_grid_and_dots_elsewhere(tree_of):
+    tree = tree_of(sites=6, draws=10)
+    sites = tree["posterior"].to_dataset()
+    tree["posterior"] = sites.assign_coords(longitude=("site", -75.0 + np.random.default_rng(0).uniform(size=6)))
+    dots = plots.maps(tree, "vi")
+    assert [len(axis.collections) for axis in dots.axes[:6]] == [1] * 6
+    assert dots.axes[0].collections[0].get_offsets().shape == (6, 2)
+    cells = {"longitude": ("site", [-75.0, -74.5, -74.0] * 2), "latitude": ("site", np.repeat([42.0, 42.5], 3))}
+    tree["posterior"] = sites.assign_coords(cells)
+    mesh = plots.maps(tree, "vi").axes[1].collections[0]
+    means = sites["processes"].isel(process=1).mean(("chain", "draw"))
+    np.testing.assert_allclose(mesh.get_array().reshape(2, 3), means.to_numpy().reshape(2, 3))
+    tree["posterior"] = sites.drop_vars("longitude")
+    with pytest.raises(InputError, match="unknown place"):
+        plots.maps(tree)
+
+
+def test_energies_need_to_be_recorded(trees, tree_of):
+    with pytest.raises(InputError, match="without energies"):
+        plots.energies(trees["vi"])
+    tree = tree_of("nuts", chains=2, draws=50)
+    energy = np.random.default_rng(0).standard_normal((2, 50))
+    tree["sample_stats"] = tree["sample_stats"].to_dataset().assign(energy=(("chain", "draw"), energy))
+    title = plots.energies(tree, "nuts").axes[0].get_title()
+    assert float(title.split()[-1]) == pytest.approx((np.diff(energy[0]) ** 2).mean() / energy[0].var(), abs=0.01)
+    assert "energies_nuts" in plots.every({"nuts": tree})
+
+
+def test_pictures_for_papers_are_vectors_and_repeat(trees):
+    first, again = (plots.pdf(plots.forest(trees)) for _ in range(2))
+    assert first.startswith(b"%PDF")
+    assert first == again
 
 
 def test_small_comparisons_can_be_drawn(tree_of):

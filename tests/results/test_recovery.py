@@ -90,7 +90,7 @@ def test_what_is_held_at_a_value_is_left_out(known):
 
 def test_without_the_truth_nothing_is_known(tree_of, dataset_of):
     tree = tree_of()
-    tree["constant_data"] = tree["constant_data"].to_dataset().drop_vars("true_parameters")
+    tree["constant_data"] = tree["constant_data"].to_dataset().drop_vars(["true_parameters", "true_processes"])
     assert recovery.recovery(tree) == {}
     assert math.isnan(recovery.truth_inside(tree).value)
     assert recovery.recovery(tree, "processes") == {}

@@ -65,8 +65,8 @@ def text(comparison):
 
 def test_every_section_is_there(text):
     assert parsed(text).headings == [
-        "Question", "Data and exclusions", "Methods and settings", "Predictive skill", "Calibration", "Known truth",
-        "Agreement with the reference", "Processes", "Convergence", "Cost", "Figures", "How to reproduce",
+        "Question", "Data and exclusions", "Methods and settings", "Verdicts", "Predictive skill", "Calibration",
+        "Known truth", "Agreement with the reference", "Processes and maps", "Convergence", "Cost", "How to reproduce",
     ]  # fmt: skip
 
 
