@@ -19,15 +19,19 @@ from binn_prob.cli_options import (
     Data,
     Device,
     FirstStage,
+    Json,
     Model,
     Out,
     Precision,
+    Quiet,
+    Reference,
     Resume,
     Seed,
     Sites,
     Split,
     number_or_ids,
 )
+from binn_prob.cli_results import UNCONVERGED, diagnose, report, show, show_verdicts
 from binn_prob.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,8 +50,6 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 
 _INTERRUPTED = 130  # as shells report Ctrl-C
-
-_UNCONVERGED = 3
 
 _STATUS = "Exit status: 0 done; 1 a method could not fit; 2 wrong input; 3 {} has not converged; 130 interrupted."
 
@@ -78,7 +80,7 @@ def compare(
         list[str] | None,
         typer.Option(help="Can be repeated, or a list with commas. [default: three for binn, two for site]"),
     ] = None,
-    reference: Annotated[str | None, typer.Option(help="Method that the others are compared with.")] = None,
+    reference: Reference = None,
     seed: Seed = None,
     split: Split = None,
     test_fraction: Annotated[float | None, typer.Option(help="Share of the sites held out. [default: 0.2]")] = None,
@@ -90,7 +92,8 @@ def compare(
     name: Annotated[str | None, typer.Option(help="Ends the name of the run folder. [default: comparison]")] = None,
     resume: Resume = False,
     allow_unconverged: Allow = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the table.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Fit the same model to the same sites by several methods, and compare their posteriors.
 
@@ -100,10 +103,8 @@ def compare(
     settings = _settings(given | {"reference": reference}, config, out, resume)
     done = _run(settings, out, resume, quiet, compared=True)
     if done.comparison is not None:
-        typer.echo(done.comparison.table_text())
-        for conclusion in done.comparison.conclusions().values():
-            typer.echo(f"{'+' if conclusion.believed else '-'} {conclusion}")
-    _end(done, allow_unconverged)
+        show(done.comparison, as_json=as_json)
+    _end(done, allow_unconverged, as_json=as_json)
 
 
 @app.command(epilog=_STATUS.format("a method"))
@@ -125,7 +126,8 @@ def fit(
     name: Annotated[str | None, typer.Option(help="Ends the name of the run folder. [default: fit]")] = None,
     resume: Resume = False,
     allow_unconverged: Allow = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the verdicts.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Fit a model to sites by one method, or several, without comparing them.
 
@@ -136,9 +138,12 @@ def fit(
     defaults = {"name": "fit", "split": {"test_fraction": 0.0}}
     settings = _settings(given, config, out, resume, defaults).of_one_method()
     done = _run(settings, out, resume, quiet, compared=False)
-    for word, verdict in done.verdicts.items():
-        typer.echo(f"{word}: {verdict}")
-    _end(done, allow_unconverged)
+    show_verdicts(done.verdicts, as_json=as_json)
+    _end(done, allow_unconverged, as_json=as_json)
+
+
+app.command()(report)
+app.command(epilog=_STATUS.format("a posterior"))(diagnose)
 
 
 def _given(
@@ -203,9 +208,9 @@ def _run(settings: Settings, out: Path | None, resume: bool, quiet: bool, *, com
     return run(settings, out, compared=compared, resume=resume, progress=not quiet, say=_ignore if quiet else _say)
 
 
-def _end(done: Run, allow_unconverged: bool) -> None:
+def _end(done: Run, allow_unconverged: bool, *, as_json: bool = False) -> None:
     """Say where the results are and what is wrong with them, and exit accordingly."""
-    typer.echo(done.folder)
+    typer.echo(done.folder, err=as_json)
     for word, why in done.failures.items():
         _say(f"error: {word} could not fit: {why}")
     unconverged = {} if allow_unconverged else done.unconverged()
@@ -215,7 +220,7 @@ def _end(done: Run, allow_unconverged: bool) -> None:
     if done.failures:
         raise typer.Exit(1)
     if unconverged:
-        raise typer.Exit(_UNCONVERGED)
+        raise typer.Exit(UNCONVERGED)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,8 +10,8 @@ import typer
 from binn_prob.errors import InputError
 
 __all__ = [
-    "Allow", "Config", "Data", "Device", "FirstStage", "Model", "Out", "Precision", "Resume", "Seed", "Sites", "Split",
-    "number_or_ids",
+    "Allow", "Config", "Data", "Device", "FirstStage", "Json", "Model", "Out", "Precision", "Quiet", "Reference",
+    "Resume", "Seed", "Sites", "Split", "number_or_ids",
 ]  # fmt: skip
 
 Sites = Annotated[
@@ -32,6 +32,9 @@ Resume = Annotated[
 Allow = Annotated[
     bool, typer.Option("--allow-unconverged", help="Exit with 0 also if a method to be trusted has not converged.")
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the results.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
+Reference = Annotated[str | None, typer.Option(help="Method that the others are compared with.")]
 FirstStage = Annotated[
     Path | None,
     typer.Option(help="Folder of a run of independent sites (--model site), for the method upscaling to learn from."),

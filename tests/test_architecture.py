@@ -21,6 +21,7 @@ EVERYBODY_MAY = (
     "checks",
     "errors",
     "files",
+    "memory",
     "precision",
     "provenance",
     "version",
@@ -34,6 +35,7 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     # The first matching row counts; names are relative to binn_prob, and a name alone means the package's __init__.
     ("errors", ()),
     ("files", ("errors",)),
+    ("memory", ()),
     ("checks", ("errors",)),
     ("version", ()),
     ("precision", ("errors",)),
@@ -105,11 +107,24 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("workflow", ("*",)),
     ("cli", ("*",)),
     ("cli_data", ("cli_options", "data", "data.*")),
+    ("cli_results", ("cli_options", "reporting", "results.*")),
+    ("reporting", ("settings", "results.*")),
     ("cli_options", ()),
     ("", ("*",)),
 )
 
-LATE = ("arviz", "arviz_base", "arviz_stats", "jinja2", "matplotlib", "pooch", "rich", "scoringrules")
+LATE = (
+    "arviz",
+    "arviz_base",
+    "arviz_stats",
+    "jinja2",
+    "matplotlib",
+    "pooch",
+    "rich",
+    "scipy",
+    "scoringrules",
+    "sklearn",
+)
 """Imported inside the functions that need them: fitting works on a machine that has none of these."""
 
 HEAVY = ("arviz", "arviz_stats", "flax", "jax", "matplotlib", "numpyro", "pandas", "xarray")
