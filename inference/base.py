@@ -20,7 +20,7 @@ from numpyro.infer import Predictive
 from binn_prob.errors import InputError
 from binn_prob.inference.checkpoint import Checkpoint, Stopwatch
 from binn_prob.provenance import git_commit, versions
-from binn_prob.results import convergence, posterior
+from binn_prob.results import convergence, html, posterior
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -138,6 +138,20 @@ class Fit:
         chains, draws = next(iter(self.draws.values())).shape[:2]
         sites = self.dataset.sizes["site"]
         return f"Fit(method={self.method}, model={self.model}, {sites} sites, {chains} x {draws} draws)"
+
+    def _repr_html_(self) -> str:
+        """Return what was fitted and how, for notebooks; whether it has converged is known from its posterior."""
+        chains, draws = next(iter(self.draws.values())).shape[:2]
+        kind = "Markov chains" if self.markov_chain else "independent draws"
+        rows = [
+            ("method", str(self.method)),
+            ("model", str(self.model)),
+            ("sites", str(self.dataset.sizes["site"])),
+            ("draws", f"{chains} x {draws} ({kind})"),
+            ("wall time", f"{self.wall_seconds:.1f} s"),
+            ("gradients of each site", "" if math.isnan(self.gradients) else f"{self.gradients:,.0f}"),
+        ]
+        return html.table(["", "Fit"], rows)
 
     def posterior(self) -> xr.DataTree:
         """Return the posterior at the training sites, see :mod:`binn_prob.results.posterior`."""

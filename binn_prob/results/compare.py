@@ -17,10 +17,10 @@ import xarray as xr
 
 from binn_prob.errors import InputError
 from binn_prob.files import replacing
-from binn_prob.results import convergence, distance, leave_one_out, measures
+from binn_prob.results import convergence, distance, html, leave_one_out, measures
 from binn_prob.results.conclusions import Conclusion, conclude
 from binn_prob.results.convergence import Verdict
-from binn_prob.results.drawing import PART_LABELS
+from binn_prob.results.drawing import PART_LABELS, label
 from binn_prob.results.measures import Row
 from binn_prob.results.posterior import HELD_OUT, group, parts, save
 
@@ -54,6 +54,12 @@ class Comparison:
 
     def __repr__(self) -> str:
         return self.table_text()
+
+    def _repr_html_(self) -> str:
+        """Return the conclusions and the numbers on the whole, for notebooks."""
+        rows = [(f"{number.section}: {number.label}", *number.printed) for number in measures.summary(self.scores)]
+        said = (f"{'✓' if found.believed else '✗'} {found}" for found in self.conclusions().values())
+        return html.listed(said) + html.table(["", *map(label, self.trees)], rows)
 
     @property
     def table(self) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from html import escape
 from typing import NamedTuple
 
 import jax
@@ -145,6 +146,14 @@ def test_gradients_are_counted(name, fits):
         assert fit.gradients > float(by_site)
     assert fit.gradients >= 20
     assert fit.posterior().attrs["gradients"] == fit.gradients
+
+
+@TABLE
+def test_notebooks_show_what_was_fitted(name, fits):
+    shown, fit = fits(name)._repr_html_(), fits(name)
+    assert escape(str(fit.method)) in shown
+    assert escape(str(fit.model)) in shown
+    assert f"{fit.wall_seconds:.1f} s" in shown
 
 
 @TABLE

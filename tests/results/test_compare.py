@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from html import escape
 
 import pandas as pd
 import pytest
@@ -11,9 +12,8 @@ import xarray as xr
 
 from binn_prob.clm5.processes import PROCESS_NAMES
 from binn_prob.errors import InputError
-from binn_prob.results import plots, posterior, report
+from binn_prob.results import measures, plots, posterior, report
 from binn_prob.results.compare import compare
-from binn_prob.results.measures import MEASURES
 
 FIGURES = {
     "chains_nuts", "correlations", "cost", "coverage", "deviations", "forest", "losses", "maps_mc_dropout", "maps_nuts",
@@ -153,7 +153,7 @@ def test_the_file_for_machines_holds_what_the_comparison_does(folder, comparison
 
 
 def test_every_number_has_the_measure_that_defines_it(comparison):
-    assert set(comparison.scores["measure"]) == set(MEASURES)
+    assert set(comparison.scores["measure"]) == set(measures.MEASURES)
     kinds = comparison.scores.groupby("measure")[["section", "unit"]].nunique()
     assert (kinds == 1).all(axis=None)
 
@@ -173,6 +173,16 @@ def test_the_table_in_the_terminal(comparison):
     assert not line.split("│")[2].strip()
     assert float(line.split("│")[4]) == pytest.approx(comparison.table.loc["nuts", "r_hat_max"], abs=1e-3)
     assert "plant carbon input" not in text
+
+
+def test_notebooks_show_conclusions_and_numbers(comparison):
+    shown = comparison._repr_html_()
+    for conclusion in comparison.conclusions().values():
+        assert escape(str(conclusion)) in shown
+    for number in measures.summary(comparison.scores):
+        assert escape(number.label) in shown
+        assert all(escape(text) in shown for text in number.printed)
+    assert shown.count("<tr>") == shown.count("</tr>") == 1 + len(measures.summary(comparison.scores))
 
 
 def test_a_report_that_fails_leaves_no_file(comparison, tmp_path, monkeypatch):
