@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 import xarray as xr
 
-from binn_prob.results import convergence, distance, joint, leave_one_out, recovery, skill
+from binn_prob.results import convergence, distance, joint, leave_one_out, recalibration, recovery, skill
 from binn_prob.results.distance import Kind
 from binn_prob.results.drawing import PART_LABELS
-from binn_prob.results.posterior import PROCESS_NAMES, parts
+from binn_prob.results.posterior import HELD_OUT, PROCESS_NAMES, group, parts
 from binn_prob.results.scores import Measure, Score
 
 __all__ = ["MEASURES", "Row", "Summary", "frame", "label", "printed", "rows", "summary", "wide"]
@@ -37,6 +37,7 @@ _COST: dict[str, Measure] = {
 
 MEASURES: dict[str, Measure] = (
     skill.MEASURES
+    | recalibration.MEASURES
     | leave_one_out.MEASURES
     | recovery.MEASURES
     | distance.MEASURES
@@ -84,6 +85,7 @@ def rows(
     for part, each in parts(tree).items():
         yield from _predictive(part, each, seed)
         yield from _recovered(part, each, seed)
+    yield from _recalibrated(tree, seed)
     yield from (Row("train", name, "contraction", score) for name, score in recovery.contraction(tree, seed).items())
     if reference is not None:
         yield from _agreement(tree, reference, seed)
@@ -190,6 +192,18 @@ def _predictive(part: str, tree: xr.DataTree, seed: int) -> Iterator[Row]:
     yield from (Row(part, "", name, score) for name, score in skill.scores(points, seed).items())
     for of, found in (skill.by_depth(points, seed=seed) | skill.by_region(points, seed)).items():
         yield from (Row(part, of, name, score) for name, score in found.items())
+
+
+def _recalibrated(tree: xr.DataTree, seed: int) -> Iterator[Row]:
+    """Yield what recalibration would do at the held-out sites, if there are a few for each fold."""
+    held_out = parts(tree).get(HELD_OUT)
+    if held_out is None:
+        return
+    observed = group(held_out, "observed_data")["soc"].count("observation")
+    if int((observed > 0).sum()) < 2 * recalibration.FOLDS:
+        return
+    for way, found in recalibration.recalibrated(held_out, seed=seed).items():
+        yield from (Row(HELD_OUT, way, name, score) for name, score in found.items())
 
 
 def _recovered(part: str, tree: xr.DataTree, seed: int) -> Iterator[Row]:

@@ -12,7 +12,7 @@ import xarray as xr
 
 from binn_prob.clm5.processes import PROCESSES
 from binn_prob.files import replacing
-from binn_prob.results import conclusions, distance, measures, plots
+from binn_prob.results import conclusions, distance, measures, plots, recalibration
 from binn_prob.results.posterior import decoded, group, is_markov_chain, parts
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def render(
         data=_data(first),
         settings=_settings(comparison.trees),
         measures={section: _measures(comparison, section) for section in sections},
+        recalibrated=_recalibrated(comparison),
         cost=_cost(comparison),
         processes=_processes(comparison.trees),
         conclusions=comparison.conclusions(),
@@ -153,6 +154,17 @@ def _measures(comparison: Comparison, section: str) -> Table:
     """Return the numbers of one section, those that no method has left out."""
     numbers = measures.summary(comparison.scores, each_process=True)
     rows = [[number.label, *number.printed] for number in numbers if number.section == section]
+    return Table(["", *map(plots.label, comparison.trees)], rows)
+
+
+def _recalibrated(comparison: Comparison) -> Table:
+    """Return coverage and width of intervals as predicted and recalibrated; without rows where that was not done."""
+    scores = comparison.scores[comparison.scores["of"].isin(recalibration.WAYS)]
+    rows = []
+    for (of, measure), held in scores.groupby(["of", "measure"], sort=False):
+        found = held.set_index("method")[["value", "error"]].reindex(list(comparison.trees))
+        label = f"{of}: {measures.MEASURES[str(measure)].label}"
+        rows.append([label, *(measures.printed(str(measure), *numbers) for numbers in found.to_numpy())])
     return Table(["", *map(plots.label, comparison.trees)], rows)
 
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 from binn_prob.clm5.processes import PROCESS_NAMES
 from binn_prob.errors import InputError
-from binn_prob.results import measures, plots, posterior, report
+from binn_prob.results import measures, plots, posterior, recalibration, report
 from binn_prob.results.compare import compare
 
 FIGURES = {
@@ -153,9 +153,19 @@ def test_the_file_for_machines_holds_what_the_comparison_does(folder, comparison
 
 
 def test_every_number_has_the_measure_that_defines_it(comparison):
-    assert set(comparison.scores["measure"]) == set(measures.MEASURES)
+    assert set(measures.MEASURES) - set(comparison.scores["measure"]) == set(recalibration.MEASURES)  # too few sites
     kinds = comparison.scores.groupby("measure")[["section", "unit"]].nunique()
     assert (kinds == 1).all(axis=None)
+
+
+def test_intervals_are_recalibrated_where_there_are_sites_for_it(tree_of):
+    tree = tree_of("vi", held_out=20, draws=50)
+    found = compare({"vi": tree, "mc_dropout": tree})
+    held = found.scores[found.scores["of"].isin(recalibration.WAYS)]
+    assert set(held["measure"]) == {*recalibration.MEASURES, *(f"coverage_{level}" for level in (50, 80, 90, 95))}
+    page = report.render(found, {})
+    assert "Recalibrated" in page
+    assert "conformal: coverage of 80% intervals" in page
 
 
 def test_numbers_over_sites_have_errors(comparison):

@@ -26,7 +26,9 @@ def test_names_dimensions_and_coordinates(tree_of):
     assert {"longitude", "latitude"} <= set(draws.coords)
     assert posterior.scalar_names(tree) == ["soc_scale"]
     assert posterior.group(tree, "observed_data")["soc"].attrs["units"] == "g C m-3"
-    assert {"depth", "bedrock_layer", "true_parameters"} == set(posterior.group(tree, "constant_data").data_vars)
+    assert {"depth", "bedrock_layer", "true_parameters", "true_processes"} == set(
+        posterior.group(tree, "constant_data").data_vars
+    )
     assert posterior.parts(tree)["held_out"].children["posterior"].sizes["site"] == 3
 
 
