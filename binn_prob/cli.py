@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from binn_prob.cli_config import config_app, given_settings, settings_of
 from binn_prob.cli_data import data_app
 from binn_prob.cli_options import (
     Allow,
@@ -29,7 +30,6 @@ from binn_prob.cli_options import (
     Seed,
     Sites,
     Split,
-    number_or_ids,
 )
 from binn_prob.cli_results import UNCONVERGED, diagnose, report, show, show_verdicts
 from binn_prob.errors import InputError
@@ -47,6 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 
 _INTERRUPTED = 130  # as shells report Ctrl-C
@@ -99,8 +100,8 @@ def compare(
 
     Leaves a table, a posterior for each method, figures and a report in the run folder.
     """
-    given = _given(data, sites, model, method, seed, split, test_fraction, device, precision, name, first_stage)
-    settings = _settings(given | {"reference": reference}, config, out, resume)
+    given = given_settings(data, sites, model, method, seed, split, test_fraction, device, precision, name, first_stage)
+    settings = settings_of(given | {"reference": reference}, config, out, resume)
     done = _run(settings, out, resume, quiet, compared=True)
     if done.comparison is not None:
         show(done.comparison, as_json=as_json)
@@ -134,9 +135,9 @@ def fit(
     Leaves a posterior for each method in the run folder.  With --first-stage a network learns from the posteriors of
     the independent sites of another run, and so predicts the sites held out: the second stage of PRODA.
     """
-    given = _given(data, sites, model, method, seed, split, test_fraction, device, precision, name, first_stage)
+    given = given_settings(data, sites, model, method, seed, split, test_fraction, device, precision, name, first_stage)
     defaults = {"name": "fit", "split": {"test_fraction": 0.0}}
-    settings = _settings(given, config, out, resume, defaults).of_one_method()
+    settings = settings_of(given, config, out, resume, defaults).of_one_method()
     done = _run(settings, out, resume, quiet, compared=False)
     show_verdicts(done.verdicts, as_json=as_json)
     _end(done, allow_unconverged, as_json=as_json)
@@ -144,61 +145,6 @@ def fit(
 
 app.command()(report)
 app.command(epilog=_STATUS.format("a posterior"))(diagnose)
-
-
-def _given(
-    data: str | None,
-    sites: str | None,
-    model: str | None,
-    method: list[str] | None,
-    seed: int | None,
-    split: str | None,
-    test_fraction: float | None,
-    device: str | None,
-    precision: str | None,
-    name: str | None,
-    first_stage: Path | None,
-) -> dict[str, Any]:
-    """Return the options of the command line as settings."""
-    return {
-        "name": name,
-        "seed": seed,
-        "device": device,
-        "precision": precision,
-        "data": {"name": data, "sites": number_or_ids(sites)},
-        "split": {"by": split, "test_fraction": test_fraction},
-        "model": {"name": model},
-        "first_stage": None if first_stage is None else str(first_stage),
-        "methods": None if method is None else [word.strip() for one in method for word in one.split(",")],
-    }
-
-
-def _settings(
-    given: dict[str, Any], config: Path | None, out: Path | None, resume: bool, defaults: dict[str, Any] | None = None
-) -> Settings:
-    """Return the settings asked for; a run that is resumed has those of its folder, unless a file is named.
-
-    The data are by default those of the first stage.
-
-    Raises
-    ------
-    InputError
-        If there is no run to resume, and no file of settings to start one.
-    """
-    from binn_prob.options import read_yaml
-    from binn_prob.settings import Settings
-
-    if resume and config is None and out is not None:
-        config = out / "settings.yaml"
-        if not config.is_file():
-            cure = "correct --out; or leave --resume out, or add --config, to start a run there"
-            raise InputError(f"{out}, which holds no run to resume", "a run's folder, with its settings.yaml", cure)
-    if given["first_stage"] is not None:
-        from binn_prob.stages import run_file
-
-        first = read_yaml(run_file(given["first_stage"], "settings.yaml"))
-        defaults = (defaults or {}) | {"data": first.get("data", {})}
-    return Settings.from_yaml(config, defaults=defaults, **given)
 
 
 def _run(settings: Settings, out: Path | None, resume: bool, quiet: bool, *, compared: bool) -> Run:

@@ -107,6 +107,7 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("stages", ("*",)),
     ("workflow", ("*",)),
     ("cli", ("*",)),
+    ("cli_config", ("cli_options", "options", "settings", "stages")),
     ("cli_data", ("cli_options", "data", "data.*")),
     ("cli_results", ("cli_options", "reporting", "results.*")),
     ("reporting", ("settings", "results.*")),

@@ -22,7 +22,7 @@ import xarray as xr
 import binn_prob
 from binn_prob import cli, data
 from binn_prob.devices import useful_devices
-from binn_prob.inference import Fit, FitError, MCDropout
+from binn_prob.inference import Fit, FitError, Laplace, MCDropout
 from binn_prob.models import BINN
 from binn_prob.results import storage
 from binn_prob.settings import Settings
@@ -272,6 +272,19 @@ def test_what_a_method_cannot_fit_is_said_before_any_is_fitted(
     assert cli.main(["fit", "--config", "run.yaml", "--sites", "4", "--out", "out"]) == 2
     assert words in " ".join(capsys.readouterr().err.split())
     assert not Path("out").exists()
+
+
+def test_settings_are_shown_with_every_default(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("some.yaml").write_text("methods: {vi: {steps: 50}, laplace: {}}\nseed: 3\n")
+    assert cli.main(["config", "show", "--config", "some.yaml", "--sites", "9"]) == 0
+    shown = capsys.readouterr().out
+    Path("all.yaml").write_text(shown)
+    settings = Settings.from_yaml("all.yaml")
+    assert (settings.seed, settings.data.sites, settings.methods["vi"]["steps"]) == (3, 9, 50)
+    assert settings.methods["laplace"]["draws"] == Laplace().draws
+    assert settings.written_out() == settings
+    assert cli.main(["config", "show", "--config", "all.yaml"]) == 0
+    assert capsys.readouterr().out == shown
 
 
 @cache
