@@ -256,7 +256,7 @@ class Fit:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "wall_seconds": self.wall_seconds,
             "markov_chain": int(self.markov_chain),
-            **({} if math.isnan(self.gradients) else {"gradients": self.gradients}),
+            "gradients": self.gradients,
             **self.attributes,
         }
 

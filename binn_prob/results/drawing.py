@@ -162,5 +162,9 @@ def _saved(figure: Figure, form: str, **options: Any) -> bytes:
 
     buffer = BytesIO()
     with rc_context(_STYLE):
+        if figure.get_layout_engine() is not None:
+            # Panels are placed once: to place them is most of the work, and to do so again moves them by a hair.
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
         figure.savefig(buffer, format=form, **options)
     return buffer.getvalue()
