@@ -3,46 +3,28 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import xarray as xr
-
-from binn_prob.clm5.processes import PROCESSES
 from binn_prob.files import replacing
-from binn_prob.results import conclusions, distance, measures, plots, recalibration
-from binn_prob.results.posterior import decoded, group, is_markov_chain, parts
+from binn_prob.results import plots, report_tables
+from binn_prob.results.report_tables import Table
 
 if TYPE_CHECKING:
     from binn_prob.results.compare import Comparison
 
-__all__ = ["Table", "render", "write"]
+__all__ = ["render", "write"]
 
-_PAGE, _MARKDOWN = "report.html.jinja", "report.md.jinja"
+_PAGE, _STYLE, _MARKDOWN = "report.html.jinja", "report.css.jinja", "report.md.jinja"
 
 _PAGE_RESOLUTION = 110
 """Pixels of a page for an inch of a figure, so that its text of 9 points is about as large as that of the page."""
 
-_PROVENANCE = {
-    "seed": "seed",
-    "binn_prob_version": "binn_prob",
-    "git_commit": "commit",
-    "versions": "versions",
-    "device": "device",
-    "precision": "precision",
-    "created": "created",
-    "data_fingerprint": "fingerprint of the data",
-}
-"""Attributes of a tree that say how it came about, and how the report calls them."""
-
-
-class Table(NamedTuple):
-    """A table of the report, all of it text: the first entry of every row is its label."""
-
-    header: list[str]
-    rows: list[list[str]]
+_NOT_CONVERGED = "not converged"
+"""What stands beside the name of a method wherever its numbers do."""
 
 
 class Figure(NamedTuple):
@@ -50,10 +32,14 @@ class Figure(NamedTuple):
 
     name: str
     caption: str
+    doubt: str
+    """Which methods in it have not converged; empty if all have"""
     source: str
     """The picture itself, as a data address."""
     width: int
     """Width at which its text is as large as that of the page [CSS pixels]."""
+    height: int
+    """Height at that width [CSS pixels]."""
 
 
 def write(comparison: Comparison, path: str | Path, drawn: Mapping[str, bytes], *, command: str | None = None) -> Path:
@@ -87,137 +73,96 @@ def render(
     comparison: Comparison, drawn: Mapping[str, bytes], *, command: str | None = None, template: str = _PAGE
 ) -> str:
     """Return the report of a comparison as text; see :func:`write`."""
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
-        autoescape=template == _PAGE, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=template == _PAGE,
+        loader=FunctionLoader(lambda name: files(__package__).joinpath(name).read_text(encoding="utf-8")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
-    source = files(__package__).joinpath(template).read_text(encoding="utf-8")
-    first = next(iter(comparison.trees.values()))
+    environment.filters |= {"capital": _capital, "listed": _listed, "tidy": _tidy, "aligned": _aligned}
+    trees = comparison.trees
+    first = next(iter(trees.values()))
+    verdicts = {plots.label(name): verdict for name, verdict in comparison.verdicts().items()}
+    unconverged = [name for name, verdict in verdicts.items() if not verdict.converged]
     sections = ("skill", "calibration", "recovery", "agreement", "convergence")
-    return environment.from_string(source).render(
-        methods=[plots.label(name) for name in comparison.trees],
+    observed = first.children["observed_data"].attrs
+    text = environment.get_template(template).render(
+        methods=list(verdicts),
+        unconverged=unconverged,
+        not_converged=_NOT_CONVERGED,
         reference=None if comparison.reference is None else plots.label(comparison.reference),
-        data=_data(first),
-        settings=_settings(comparison.trees),
-        measures={section: _measures(comparison, section) for section in sections},
-        recalibrated=_recalibrated(comparison),
-        cost=_cost(comparison),
-        processes=_processes(comparison.trees),
+        data=": ".join(filter(None, (str(observed.get(key, "")) for key in ("name", "source")))),
+        sites=report_tables.sites(first),
+        exclusions=report_tables.exclusions(first),
+        settings=[*report_tables.methods_described(trees), *report_tables.models_described(trees)],
+        measures={section: report_tables.measured(comparison, section) for section in sections},
+        by_class=report_tables.by_class(comparison),
+        recalibrated=report_tables.recalibrated(comparison),
+        cost=report_tables.cost(comparison),
+        processes=report_tables.processes(trees),
         conclusions=comparison.conclusions(),
-        bars=_bars(),
-        verdicts={plots.label(name): str(verdict) for name, verdict in comparison.verdicts().items()},
-        worst={plots.label(name): chains.worst for name, chains in comparison.convergence.items() if chains.worst},
-        figures=_figures(drawn),
-        provenance=_provenance(comparison.trees),
+        bars=report_tables.bars(),
+        verdicts={name: str(verdict) for name, verdict in verdicts.items()},
+        worst={
+            plots.label(name): _places(found.worst) for name, found in comparison.convergence.items() if found.worst
+        },
+        figures=_figures(drawn, unconverged),
+        provenance=report_tables.provenance(trees),
         command=command,
     )
+    return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def _data(tree: xr.DataTree) -> dict[str, Any]:
-    """Return what the methods have seen: sites, observations, where they come from, what was left out."""
-    attrs = tree.children["observed_data"].attrs
-    rows = []
-    for part, each in parts(tree).items():
-        soc = group(each, "observed_data")["soc"]
-        rows.append([plots.PART_LABELS[part], str(soc.sizes["site"]), str(int(soc.count()))])
-    exclusions = decoded(attrs.get("exclusions", "{}"))
-    return {
-        "name": attrs.get("name", ""),
-        "source": attrs.get("source", ""),
-        "counts": Table(["", "sites", "observations"], rows),
-        "exclusions": Table(["reason", "left out"], [[reason, str(count)] for reason, count in exclusions.items()]),
-    }
-
-
-def _settings(trees: Mapping[str, xr.DataTree]) -> Table:
-    """Return the settings of every method, one row per setting."""
-    columns = [_described(tree) for tree in trees.values()]
-    # Each method has options of its own; the model is the same and comes last.
-    rows = sorted({key: None for column in columns for key in column}, key=lambda key: key.startswith("model."))
-    return Table(
-        ["", *map(plots.label, trees)], [[key, *(column.get(key, "") for column in columns)] for key in rows]
-    )  # fmt: skip
-
-
-def _described(tree: xr.DataTree) -> dict[str, str]:
-    """Return model, draws and settings of one method as text."""
-    sizes = group(tree, "posterior").sizes
-    kind = "Markov chains" if is_markov_chain(tree) else "independent draws"
-    shape = f"{sizes['chain']} × {sizes['draw']}" if is_markov_chain(tree) else f"{sizes['chain'] * sizes['draw']}"
-    settings = _flat(decoded(tree.attrs.get("settings", "{}")))
-    return {"model": str(tree.attrs.get("model", "")), "draws": f"{shape} ({kind})", **settings}
-
-
-def _measures(comparison: Comparison, section: str) -> Table:
-    """Return the numbers of one section, those that no method has left out."""
-    numbers = measures.summary(comparison.scores, each_process=True)
-    rows = [[number.label, *number.printed] for number in numbers if number.section == section]
-    return Table(["", *map(plots.label, comparison.trees)], rows)
-
-
-def _recalibrated(comparison: Comparison) -> Table:
-    """Return coverage and width of intervals as predicted and recalibrated; without rows where that was not done."""
-    scores = comparison.scores[comparison.scores["of"].isin(recalibration.WAYS)]
-    rows = []
-    for (of, measure), held in scores.groupby(["of", "measure"], sort=False):
-        found = held.set_index("method")[["value", "error"]].reindex(list(comparison.trees))
-        label = f"{of}: {measures.MEASURES[str(measure)].label}"
-        rows.append([label, *(measures.printed(str(measure), *numbers) for numbers in found.to_numpy())])
-    return Table(["", *map(plots.label, comparison.trees)], rows)
-
-
-def _bars() -> Table:
-    """Return the bars that the verdicts rest on."""
-    rows = [[bar.of, f"{bar.low:.2g} to {bar.high:.2g}"] for bar in conclusions.BARS.values()]
-    return Table(["number", "bar"], rows)
-
-
-def _cost(comparison: Comparison) -> Table:
-    """Return the wall time of every method, and where it ran."""
-    header, rows = _measures(comparison, "cost")
-    return Table(
-        header, [*rows, ["device", *(str(tree.attrs.get("device", "")) for tree in comparison.trees.values())]]
-    )
-
-
-def _processes(trees: Mapping[str, xr.DataTree]) -> Table:
-    """Return mean and uncertainty of the six processes by method, averaged over the fitted sites."""
-    columns = []
-    for tree in trees.values():
-        mean, deviation = (values.mean("site") for values in distance.spread(tree))
-        columns.append([f"{m:.3g} ± {d:.2g}" if d > 0 else f"{m:.3g}" for m, d in zip(mean, deviation, strict=True)])
-    labels = [row.name.replace("_", " ") + ("" if row.unit == "1" else f" ({row.unit})") for row in PROCESSES]
-    return Table(["", *map(plots.label, trees)], [list(row) for row in zip(labels, *columns, strict=True)])
-
-
-def _figures(drawn: Mapping[str, bytes]) -> dict[str, Figure]:
+def _figures(drawn: Mapping[str, bytes], unconverged: list[str]) -> dict[str, Figure]:
     """Return the figures with their captions, as pictures that are part of the page."""
     figures = {}
     for name, picture in drawn.items():
         kind = next((key for key in plots.CAPTIONS if name.startswith(key)), "")
         method = plots.label(name.removeprefix(f"{kind}_")) if name != kind else ""
-        caption = f"{method}: {plots.CAPTIONS[kind]}" if method else plots.CAPTIONS.get(kind, name)
+        caption = f"{method}. {plots.CAPTIONS[kind]}" if method and kind else plots.CAPTIONS.get(kind, name)
+        doubtful = [one for one in unconverged if one == method] if method else unconverged
         source = "data:image/png;base64," + base64.b64encode(picture).decode("ascii")
-        width = int.from_bytes(picture[16:20], "big") * _PAGE_RESOLUTION // plots.RESOLUTION
-        figures[name] = Figure(name, caption, source, width)
+        size = (int.from_bytes(picture[at : at + 4], "big") * _PAGE_RESOLUTION // plots.RESOLUTION for at in (16, 20))
+        doubt = f"{_capital(_NOT_CONVERGED)}: {_listed(doubtful)}." if doubtful else ""
+        figures[name] = Figure(name, caption, doubt, source, *size)
     return figures
 
 
-def _provenance(trees: Mapping[str, xr.DataTree]) -> Table:
-    """Return how each posterior came about, one row per attribute."""
-    rows = []
-    for name, words in _PROVENANCE.items():
-        values = [tree.attrs.get(name, "") for tree in trees.values()]
-        texts = ["\n".join(f"{key} {value}" for key, value in decoded(v).items()) or str(v) for v in values]
-        rows += [[words, *texts]] if any(texts) else []
-    return Table(["", *map(plots.label, trees)], rows)
+def _places(labels: Iterable[str]) -> str:
+    """Return labels of quantities such as ``baseline_decomposition[site 7]`` in words."""
+    return "; ".join(re.sub(r"\[(.*)\]", r" at \1", label.replace("_", " ")) for label in labels)
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested settings as text by dotted names."""
-    flat: dict[str, str] = {}
-    for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": str(value)}
-    return flat
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _listed(words: Iterable[str]) -> str:
+    """Return words as a list in a sentence."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _tidy(text: str) -> str:
+    """Return a text as it is printed: with minus signs, and numbers that stay with what belongs to them."""
+    text = re.sub(r"(?<![\w.])-(?=\d)", "−", text).replace("g C m", "g\u00a0C\u00a0m")
+    return re.sub(r"(?<=\d) ?%|(?<=\d) ± ", lambda found: f"\u00a0{found[0].strip()}".replace("±", "±\u00a0"), text)
+
+
+def _aligned(table: Table, marked: Iterable[str] = ()) -> str:
+    """Return a table in Markdown, its columns aligned; ``marked`` methods are said not to have converged."""
+    marked = set(marked)
+    header = [f"{cell} ({_NOT_CONVERGED})" if cell in marked else cell for cell in table.header]
+    blank = [""] * (len(header) - 1)
+    rows = [header, *(row if len(row) > 1 else [f"**{row[0]}**", *blank] for row in table.rows)]
+    rows = [[cell.replace("|", "\\|").replace("\n", "<br>") for cell in row] for row in rows]
+    first, *widths = (max(3, *map(len, column)) for column in zip(*rows, strict=True))
+    lines = [
+        " | ".join([row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], widths, strict=True))])
+        for row in rows
+    ]
+    rule = " | ".join(["-" * first, *("-" * (width - 1) + ":" for width in widths)])
+    return "\n".join(f"| {line} |" for line in (lines[0], rule, *lines[1:]))

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from binn_prob.results import report
+from binn_prob.results import plots, report
 from binn_prob.results.compare import compare
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + b"\x00" * 8 + (1000).to_bytes(4, "big") + (500).to_bytes(4, "big")
@@ -93,15 +93,49 @@ def test_every_figure_is_inside_with_words_for_it(text):
 def test_numbers_settings_and_provenance_are_there(text, comparison):
     assert f"{comparison.table.loc['vi', 'held_out_nse']:.3f}" in text
     assert f"{comparison.table.loc['nuts', 'r_hat_max']:.3f}" in text
-    for words in ("zero SOC", "a formula", "method.draws", "jax 0.10.2", "f" * 64, "binn-prob compare --config"):
+    for words in ("zero SOC", "a formula", "width 16", "jax 0.10.2", "f" * 64, "binn-prob compare --config"):
         assert words in text
     assert "2 × 50 (Markov chains)" in text
     assert "nan" not in re.sub(r"base64,[^\"]*", "", text).lower()
 
 
 def test_wide_things_scroll_in_their_own_box(text):
-    assert text.count("<table") == text.count('<div class="scroll" tabindex="0">\n<table')
-    assert text.count("<img") == text.count('<div class="scroll" tabindex="0"><img')
+    inside = re.findall(r'<div class="scroll" tabindex="0"[^>]*>\s*<(\w+)', text)
+    assert inside.count("table") == text.count("<table")
+    assert inside.count("img") == text.count("<img")
+
+
+def test_who_has_not_converged_is_marked_wherever_numbers_stand(text, comparison):
+    unconverged = [plots.label(name) for name, verdict in comparison.verdicts().items() if not verdict.converged]
+    assert "NUTS" in unconverged
+    headers = re.findall(r'<th scope="col">(NUTS.*?)</th>', text)
+    assert len(headers) >= 6
+    assert set(headers) == {'NUTS <span class="mark">not converged</span>'}
+    for caption in re.findall(r"<figcaption>.*?</figcaption>", text):
+        assert "Not converged:" in caption
+    assert "NUTS has not converged: what follows" in text
+
+
+def test_numbers_are_printed_as_in_a_paper(text):
+    assert "RMSE (g\u00a0C\u00a0m⁻³)" in text
+    assert "90\u00a0% intervals hold" in text
+    words = re.sub(r"<style>.*?</style>|base64,[^\"]*|<[^>]*>", "", text, flags=re.DOTALL)
+    assert not re.search(r"\s-\d|\d%|\w_\w", words.replace("binn_prob", ""))
+
+
+def test_markdown_has_the_same_sections_aligned_tables_and_figures_beside_it(comparison, text):
+    written = report.render(comparison, dict.fromkeys(FIGURES, PICTURE), template="report.md.jinja")
+    assert re.findall(r"^## (.*)$", written, re.MULTILINE) == parsed(text).headings
+    tables = re.findall(r"(?:^\|.*\n)+", written, re.MULTILINE)
+    assert len(tables) == text.count("<table")
+    for table in tables:
+        header, rule, *rows = table.splitlines()
+        assert re.fullmatch(r"\| -{3,}( \| -{2,}:)+ \|", rule)
+        bars = [[place for place, letter in enumerate(line) if letter == "|"] for line in (header, rule, *rows)]
+        assert all(found == bars[0] for found in bars)
+    links = re.findall(r"!\[[^\]]{30,}\]\(figures/(\w+)\.png\)", written)
+    assert sorted(links) == sorted(FIGURES)
+    assert "NUTS (not converged)" in written
 
 
 def test_a_single_method_without_chains_or_reference(tree_of):
