@@ -1,8 +1,10 @@
-from . import clm5, data, inference, models, results
+from . import clm5, data, inference, models, plot, results
 from .errors import InputError
 from .fitting import fit, upscale
 from .results.compare import compare
+from .saved import load_fit
 from .settings import Settings
+from .simulation import simulate
 from .version import __version__
 
 __all__ = [
@@ -14,7 +16,10 @@ __all__ = [
     "data",
     "fit",
     "inference",
+    "load_fit",
     "models",
+    "plot",
     "results",
+    "simulate",
     "upscale",
 ]

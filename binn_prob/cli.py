@@ -8,30 +8,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from binn_prob.cli_config import config_app, given_settings, settings_of
+from binn_prob.cli_config import config_app, settings_of
 from binn_prob.cli_data import data_app
-from binn_prob.cli_options import (
-    Allow,
-    Config,
-    Data,
-    Device,
-    FirstStage,
-    Json,
-    Model,
-    Out,
-    Precision,
-    Quiet,
-    Reference,
-    Resume,
-    Seed,
-    Sites,
-    Split,
-)
-from binn_prob.cli_results import UNCONVERGED, diagnose, report, show, show_verdicts
+from binn_prob.cli_options import Allow, Config, Json, Noise, Out, Quiet, Reference, Resume, with_run_options
+from binn_prob.cli_results import UNCONVERGED, diagnose, report, show, show_recovery, show_verdicts
+from binn_prob.cli_sites import predict, simulate
 from binn_prob.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,7 +28,6 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="binn-prob",
     help="Bayesian parameters of the CLM5 soil carbon model: MC dropout, variational inference and NUTS compared.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -63,34 +47,24 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _binn_prob(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command(epilog=_STATUS.format("the reference (without one: a method with Markov chains)"))
+@with_run_options
 def compare(
-    data: Data = None,
-    sites: Sites = None,
-    model: Model = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(help="Can be repeated, or a list with commas. [default: three for binn, two for site]"),
-    ] = None,
+    given: dict[str, Any],
     reference: Reference = None,
-    seed: Seed = None,
-    split: Split = None,
-    test_fraction: Annotated[float | None, typer.Option(help="Share of the sites held out. [default: 0.2]")] = None,
-    first_stage: FirstStage = None,
-    device: Device = None,
-    precision: Precision = None,
     out: Out = None,
     config: Config = None,
-    name: Annotated[str | None, typer.Option(help="Ends the name of the run folder. [default: comparison]")] = None,
     resume: Resume = False,
     allow_unconverged: Allow = False,
     quiet: Quiet = False,
@@ -100,7 +74,6 @@ def compare(
 
     Leaves a table, a posterior for each method, figures and a report in the run folder.
     """
-    given = given_settings(data, sites, model, method, seed, split, test_fraction, device, precision, name, first_stage)
     settings = settings_of(given | {"reference": reference}, config, out, resume)
     done = _run(settings, out, resume, quiet, compared=True)
     if done.comparison is not None:
@@ -108,23 +81,40 @@ def compare(
     _end(done, allow_unconverged, as_json=as_json)
 
 
-@app.command(epilog=_STATUS.format("a method"))
-def fit(
-    data: Data = None,
-    sites: Sites = None,
-    model: Model = None,
-    method: Annotated[
-        list[str] | None, typer.Option(help="Can be repeated, or a list with commas. [default: the reference]")
-    ] = None,
-    seed: Seed = None,
-    split: Split = None,
-    test_fraction: Annotated[float | None, typer.Option(help="Share of the sites held out. [default: 0]")] = None,
-    first_stage: FirstStage = None,
-    device: Device = None,
-    precision: Precision = None,
+@app.command(epilog=_STATUS.format("the reference (without one: a method with Markov chains)"))
+@with_run_options
+def recover(
+    given: dict[str, Any],
+    noise: Noise = None,
+    simulation_seed: Annotated[int | None, typer.Option(help="Of the truth and the observations. [default: 0]")] = None,
+    reference: Reference = None,
     out: Out = None,
     config: Config = None,
-    name: Annotated[str | None, typer.Option(help="Ends the name of the run folder. [default: fit]")] = None,
+    resume: Resume = False,
+    allow_unconverged: Allow = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Draw the truth from the model's prior, observe it at the sites, and see what each method recovers of it.
+
+    Leaves what 'compare' leaves, and prints for each parameter how near the posteriors come to the truth.  With the
+    model 'site' every site is a replicate, and the ranks of the truth are those of simulation-based calibration.
+    """
+    given["simulation"] = {"noise": noise, "seed": simulation_seed}
+    defaults = {"name": "recovery", "simulation": {}}
+    settings = settings_of(given | {"reference": reference}, config, out, resume, defaults)
+    done = _run(settings, out, resume, quiet, compared=True)
+    if done.comparison is not None:
+        show_recovery(done.comparison, as_json=as_json)
+    _end(done, allow_unconverged, as_json=as_json)
+
+
+@app.command(epilog=_STATUS.format("a method"))
+@with_run_options
+def fit(
+    given: dict[str, Any],
+    out: Out = None,
+    config: Config = None,
     resume: Resume = False,
     allow_unconverged: Allow = False,
     quiet: Quiet = False,
@@ -135,7 +125,6 @@ def fit(
     Leaves a posterior for each method in the run folder.  With --first-stage a network learns from the posteriors of
     the independent sites of another run, and so predicts the sites held out: the second stage of PRODA.
     """
-    given = given_settings(data, sites, model, method, seed, split, test_fraction, device, precision, name, first_stage)
     defaults = {"name": "fit", "split": {"test_fraction": 0.0}}
     settings = settings_of(given, config, out, resume, defaults).of_one_method()
     done = _run(settings, out, resume, quiet, compared=False)
@@ -143,6 +132,8 @@ def fit(
     _end(done, allow_unconverged, as_json=as_json)
 
 
+app.command()(simulate)
+app.command()(predict)
 app.command()(report)
 app.command(epilog=_STATUS.format("a posterior"))(diagnose)
 

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from binn_prob.cli_options import (
-    Config,
-    Data,
-    Device,
-    FirstStage,
-    Model,
-    Precision,
-    Seed,
-    Sites,
-    Split,
-    number_or_ids,
-)
+from binn_prob.cli_options import Config, with_run_options
 from binn_prob.errors import InputError
 
 if TYPE_CHECKING:
     from binn_prob.settings import Settings
 
-__all__ = ["config_app", "given_settings", "settings_of"]
+__all__ = ["config_app", "settings_of"]
 
 config_app = typer.Typer(help="The settings of a run.", rich_markup_mode=None)
 
@@ -35,55 +24,16 @@ def _config() -> None:
 
 
 @config_app.command()
-def show(
-    data: Data = None,
-    sites: Sites = None,
-    model: Model = None,
-    method: Annotated[list[str] | None, typer.Option(help="Can be repeated, or a list with commas.")] = None,
-    seed: Seed = None,
-    split: Split = None,
-    test_fraction: Annotated[float | None, typer.Option(help="Share of the sites held out.")] = None,
-    first_stage: FirstStage = None,
-    device: Device = None,
-    precision: Precision = None,
-    config: Config = None,
-) -> None:
+@with_run_options
+def show(given: dict[str, Any], config: Config = None) -> None:
     """Print the settings that a comparison with these options would have, every default spelled out.
 
     They are a file for --config.
     """
     import yaml
 
-    given = given_settings(data, sites, model, method, seed, split, test_fraction, device, precision, None, first_stage)
     settings = settings_of(given, config, None, resume=False).written_out()
     typer.echo(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), nl=False)
-
-
-def given_settings(
-    data: str | None,
-    sites: str | None,
-    model: str | None,
-    method: list[str] | None,
-    seed: int | None,
-    split: str | None,
-    test_fraction: float | None,
-    device: str | None,
-    precision: str | None,
-    name: str | None,
-    first_stage: Path | None,
-) -> dict[str, Any]:
-    """Return the options of the command line as settings."""
-    return {
-        "name": name,
-        "seed": seed,
-        "device": device,
-        "precision": precision,
-        "data": {"name": data, "sites": number_or_ids(sites)},
-        "split": {"by": split, "test_fraction": test_fraction},
-        "model": {"name": model},
-        "first_stage": None if first_stage is None else str(first_stage),
-        "methods": None if method is None else [word.strip() for one in method for word in one.split(",")],
-    }
 
 
 def settings_of(
@@ -107,7 +57,7 @@ def settings_of(
             cure = "correct --out; or leave --resume out, or add --config, to start a run there"
             raise InputError(f"{out}, which holds no run to resume", "a run's folder, with its settings.yaml", cure)
     if given["first_stage"] is not None:
-        from binn_prob.stages import run_file
+        from binn_prob.saved import run_file
 
         first = read_yaml(run_file(given["first_stage"], "settings.yaml"))
         defaults = (defaults or {}) | {"data": first.get("data", {})}

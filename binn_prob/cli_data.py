@@ -43,5 +43,5 @@ def describe(
     """Print how many sites and observations there are, what they hold, and what was left out and why."""
     import binn_prob.data
 
-    table = binn_prob.data.describe(binn_prob.data.load(name, sites=number_or_ids(sites), seed=seed, folder=folder))  # type: ignore[arg-type]
+    table = binn_prob.data.describe(binn_prob.data.load(name, sites=number_or_ids(sites), seed=seed, folder=folder))
     typer.echo(table.to_string(float_format="{:.6g}".format))

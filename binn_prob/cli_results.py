@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from binn_prob.results.compare import Comparison
     from binn_prob.results.convergence import Convergence, Verdict
 
-__all__ = ["UNCONVERGED", "diagnose", "report", "show", "show_verdicts"]
+__all__ = ["UNCONVERGED", "diagnose", "report", "show", "show_recovery", "show_verdicts"]
 
 UNCONVERGED = 3
 """Exit status where a method to be trusted has not converged."""
@@ -65,6 +65,20 @@ def show(comparison: Comparison, *, as_json: bool) -> None:
         typer.echo(json.dumps(comparison.to_dict(), indent=1, allow_nan=False))
         return
     typer.echo(comparison.table_text())
+    _show_conclusions(comparison)
+
+
+def show_recovery(comparison: Comparison, *, as_json: bool) -> None:
+    """Print what the methods of a comparison recover of the truth, as a table or, for machines, as JSON."""
+    if as_json:
+        show(comparison, as_json=True)
+        return
+    typer.echo(comparison.recovery_text())
+    _show_conclusions(comparison)
+
+
+def _show_conclusions(comparison: Comparison) -> None:
+    """Print whose intervals can be believed."""
     for conclusion in comparison.conclusions().values():
         typer.echo(f"{'+' if conclusion.believed else '-'} {conclusion}")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from binn_prob.inference import Fit
     from binn_prob.inference.checkpoint import Checkpoint
 
-__all__ = ["fit", "upscale"]
+__all__ = ["as_model", "fit", "upscale"]
 
 
 def fit(
@@ -72,8 +72,10 @@ def fit(
 
     from binn_prob.data import fingerprint, validate
     from binn_prob.inference import METHODS
+    from binn_prob.sites import with_observations
 
-    model, method, sites = _model(model), _method(METHODS, method, options), validate(dataset)
+    model, method = as_model(model), _method(METHODS, method, options)
+    sites = with_observations(validate(dataset))
     origin: dict[str, str | int | float] = {"seed": _seed(seed), "data_fingerprint": fingerprint(dataset)}
     with _opened(checkpoint, resume, _identity(model, method, origin)) as held, watched() as peak:
         fitted: Fit = method.fit(jax.random.key(seed), model, sites, progress=progress, checkpoint=held)
@@ -138,7 +140,7 @@ def upscale(
     method = _method({Upscaling.name: Upscaling}, method, options)
     first = first_stage(first) if isinstance(first, str | Path) else first
     first = first if dataset is None else restricted(first, validate(dataset))
-    model = _model(model, written_out(first.model))
+    model = as_model(model, written_out(first.model))
     origin: dict[str, str | int | float] = {"seed": _seed(seed), "data_fingerprint": fingerprint(first.dataset)}
     identity = _identity(model, method, origin)
     identity["first"] = _identity(first.model, first.method, first.attributes)
@@ -168,8 +170,14 @@ def _opened(
     return nullcontext() if folder is None else opened(folder, identity, resume=resume)
 
 
-def _model(model: Any, options: Mapping[str, Any] | None = None) -> Any:
-    """Return a model, made with its options if it is a word."""
+def as_model(model: Any, options: Mapping[str, Any] | None = None) -> Any:
+    """Return a model, made with its options if it is a word.
+
+    Raises
+    ------
+    InputError
+        If there is no such model or option, or it is no model.
+    """
     from binn_prob.models import MODELS
 
     if isinstance(model, str):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from binn_prob.data.sources import Name
+from binn_prob.data.sources import NAMES, absolute, is_file_name
 from binn_prob.data.splits import Rule
 from binn_prob.devices import Device
 from binn_prob.errors import InputError
@@ -24,7 +24,7 @@ from binn_prob.precision import Precision, chosen_precision
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["UPSCALING", "DataSettings", "ModelSettings", "Settings", "SplitSettings"]
+__all__ = ["UPSCALING", "DataSettings", "ModelSettings", "Settings", "SimulationSettings", "SplitSettings"]
 
 _COMPARED = {True: ("mc_dropout", "vi", "nuts"), False: ("vi", "site_nuts")}
 """The methods of a comparison by default: for models with a network, and for those of independent sites."""
@@ -46,13 +46,22 @@ class _Section(BaseModel):
 class DataSettings(_Section):
     """Which sites."""
 
-    name: Name = "synthetic"
+    name: str = "synthetic"
+    """``synthetic``, ``new-york``, ``new-york-grid``, or a netCDF file of sites (``.nc``)"""
     sites: int | list[int] | None = None
     """number of sites, or their ids; default: 64 synthetic ones, all usable profiles of New York"""
     seed: Seed = 0
     """seed of the synthetic sites, or of the choice among the profiles"""
     folder: str | None = None
     """folder with the published files; default: the cache of downloads"""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in NAMES and not is_file_name(name):
+            got, expected = f"data.name = {name!r}", f"{', '.join(map(repr, NAMES))}, or a netCDF file ending in .nc"
+            raise InputError(got, expected, "correct data.name")
+        return name
 
     @field_validator("sites", mode="before")
     @classmethod
@@ -74,6 +83,14 @@ class SplitSettings(_Section):
     block_size: Annotated[float, Field(gt=0)] = 1.0
     """edge of a spatial block [degrees]"""
     seed: Seed = 0
+
+
+class SimulationSettings(_Section):
+    """Observations drawn from the model's prior in the place of the measured ones: see :func:`binn_prob.simulate`."""
+
+    seed: Seed = 0
+    noise: Annotated[float, Field(ge=0)] | None = None
+    """standard deviation of the logarithm of an observation; default: that of the model's likelihood"""
 
 
 class ModelSettings(_Section):
@@ -102,6 +119,8 @@ class Settings(_Section):
     precision: Precision | None = None
     """default: the environment variable ``BINN_PROB_PRECISION``, else float64"""
     data: DataSettings = DataSettings()
+    simulation: SimulationSettings | None = None
+    """default: none, the observations are those of the data"""
     split: SplitSettings = SplitSettings()
     model: ModelSettings = ModelSettings()
     methods: Annotated[dict[str, Options], Field(min_length=1)] | None = None
@@ -188,7 +207,8 @@ class Settings(_Section):
         """Return the settings with every default spelled out, so that they mean the same in any later version."""
         methods = {word: written_out(method) for word, method in self.build_methods().items()}
         return Settings(
-            **self.model_dump(include={"name", "seed", "device", "data", "split"}),
+            **self.model_dump(include={"name", "seed", "device", "simulation", "split"}),
+            data=self.data.model_dump() | {"name": absolute(self.data.name)},
             first_stage=None if self.first_stage is None else str(Path(self.first_stage).absolute()),
             precision=chosen_precision(self.precision),
             model={"name": self.model.name, "options": written_out(self.build_model())},

@@ -68,8 +68,6 @@ def run(
 ) -> Run:
     """Do everything that the settings ask for: load, split, fit each method, compare, and keep it all in a folder.
 
-    Sites that a model treats as independent cannot be predicted from others; then none is held out.
-
     Parameters
     ----------
     settings : Settings
@@ -104,13 +102,12 @@ def run(
 
     from binn_prob import data
     from binn_prob.settings import UPSCALING
+    from binn_prob.sites import chosen
     from binn_prob.stages import first_stage, restricted
 
     _refuse_another(folder, settings)
-    sites = data.validate(data.load(**settings.data.model_dump()))
-    train, test = (sites, None)
-    if model.has_network and settings.split.test_fraction > 0.0:
-        train, test = data.split(sites, **settings.split.model_dump())
+    sites = chosen(settings)
+    train, test = sites.train, sites.test
     first = None if settings.first_stage is None else restricted(first_stage(settings.first_stage), train)
     for method in methods.values():
         method.check(model, first if method.name == UPSCALING else train)
@@ -130,7 +127,7 @@ def run(
         remove_leftovers(folder)
         kept = _kept(methods, folder, data.fingerprint(train), say) if resume else {}
         settings.to_yaml(folder / "settings.yaml")
-        with Record(folder / "run.json", settings, data.fingerprint(sites)) as record:
+        with Record(folder / "run.json", settings, data.fingerprint(sites.all)) as record:
             trees = _fit_each(methods, kept, posterior, record, say)
             done = _finished(trees, settings.reference, record, compared=compared)
         shutil.rmtree(checkpoints)

@@ -169,7 +169,7 @@ class Fit:
         ----------
         dataset : xarray.Dataset
             Sites with forcing, covariates and depths; their observations are not read but copied into the result.
-            Fitted sites are known by their ids: in any order, and as few of them as you like.
+            Fitted sites are known by their ids and covariates: in any order, and as few of them as you like.
         key : random key, optional
             Default: that of the fit, so that the same call gives the same numbers.
 
@@ -200,6 +200,7 @@ class Fit:
             sample_stats=self._statistics_at(dataset),
             dataset=_within(dataset, np.asarray(profiles.mask)),
             attrs=self._attributes(),
+            latents={name: self._labelled(name, values) for name, values in draws.items()},
         )
 
     def tree(self, held_out: xr.Dataset | None = None) -> xr.DataTree:
@@ -219,7 +220,7 @@ class Fit:
         What is left out of the draws the model draws from its prior, given the rest.
         """
         own = [name for name in self.model.site_latents if name in self.draws]
-        rows = self.dataset.indexes["site"].get_indexer(dataset.indexes["site"])
+        rows = self._rows(dataset)
         if (rows >= 0).all():
             return {name: values[:, :, rows] if name in own else values for name, values in self.draws.items()}
         if not self.model.has_network:
@@ -233,9 +234,26 @@ class Fit:
             raise InputError(got, "fitted sites or other sites", "predict them apart")
         return {name: values for name, values in self.draws.items() if name not in own}
 
+    def _rows(self, dataset: xr.Dataset) -> np.ndarray:
+        """Return the rows of some sites among the fitted ones; -1 for others, even where an id is the same."""
+        rows = self.dataset.indexes["site"].get_indexer(dataset.indexes["site"])
+        fitted, asked = (each["continuous"].transpose("site", ...).to_numpy() for each in (self.dataset, dataset))
+        if fitted.shape[1:] != asked.shape[1:]:
+            return np.full_like(rows, -1)
+        same = np.isclose(fitted[rows], asked, rtol=1e-6, atol=0.0, equal_nan=True).all(axis=1)
+        return np.where(same, rows, -1)
+
+    def _labelled(self, name: str, values: Array) -> xr.DataArray:
+        """Return the draws of a latent site with the names of its axes."""
+        import xarray as xr
+
+        first = ("chain", "draw", "site") if name in self.model.site_latents else ("chain", "draw")
+        own = [f"{name}_{axis}" for axis in range(values.ndim - len(first))]
+        return xr.DataArray(np.asarray(values), dims=(*first, *own))
+
     def _statistics_at(self, dataset: xr.Dataset) -> dict[str, np.ndarray]:
         """Return the diagnostics; those by site of fitted sites, for others there are none."""
-        rows = self.dataset.indexes["site"].get_indexer(dataset.indexes["site"])
+        rows = self._rows(dataset)
         held = {name: np.asarray(values) for name, values in self.sample_stats.items()}
         by_site = {name: values for name, values in held.items() if name != "loss" and values.ndim in (1, 3)}
         chosen = {name: values[..., rows] for name, values in by_site.items() if (rows >= 0).all()}
@@ -257,6 +275,7 @@ class Fit:
             "wall_seconds": self.wall_seconds,
             "markov_chain": int(self.markov_chain),
             "gradients": self.gradients,
+            "prediction": json.dumps({"key": jax.random.key_data(self.key).tolist(), "options": dict(self.options)}),
             **self.attributes,
         }
 

@@ -20,24 +20,27 @@ import pytest
 import xarray as xr
 
 import binn_prob
-from binn_prob import cli, data
+from binn_prob import cli, cli_options, data
 from binn_prob.devices import useful_devices
 from binn_prob.inference import Fit, FitError, Laplace, MCDropout
 from binn_prob.models import BINN
 from binn_prob.results import storage
-from binn_prob.settings import Settings
+from binn_prob.settings import UPSCALING, Settings
 
 pytestmark = pytest.mark.usefixtures("soil_that_costs_nothing")
 
 WRONG_ARGUMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     # what is wrong: the arguments, and words of the message
-    "no command": ("", ("Missing command", "--help")),
     "unknown command": ("compute", ("compute", "--help")),
     "unknown option": ("compare --sed 1", ("--sed", "--seed")),
     "unknown method": ("compare --method hmc", ("unknown method 'hmc'", "mc_dropout, vi, nuts")),
     "unknown method among others": ("compare --method vi,hmc", ("unknown method 'hmc'",)),
     "unknown model": ("compare --model forest", ("unknown model 'forest'", "binn,", "site")),
-    "unknown dataset": ("compare --data ohio", ("'ohio'", "'synthetic' or 'new-york'")),
+    "unknown dataset": (
+        "compare --data ohio",
+        ("'ohio'", "'synthetic', 'new-york',", "a netCDF file"),
+    ),
+    "no such file of data": ("compare --data sites.nc", ("no file", "sites.nc")),
     "unknown split": ("compare --split country", ("'country'", "'location'")),
     "unknown device": ("compare --device abacus", ("'abacus'", "'gpu'")),
     "unknown precision": ("compare --precision float16", ("'float16'", "'float32'")),
@@ -47,7 +50,7 @@ WRONG_ARGUMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fraction above 1": ("compare --test-fraction 2", ("split.test_fraction = 2",)),
     "unknown method of a fit": ("fit --method hmc", ("unknown method 'hmc'",)),
     "second stage without a first": ("fit --method upscaling", ("without a first stage", "--first-stage")),
-    "no such first stage": ("fit --first-stage nowhere", ("first stage nowhere", "settings.yaml")),
+    "no such first stage": ("fit --first-stage nowhere", ("nowhere", "settings.yaml")),
     "fit with a reference": ("fit --reference nuts", ("--reference",)),
     "negative seed": ("compare --seed -1", ("seed = -1",)),
     "reference that is not run": ("compare --method vi --reference nuts", ("reference 'nuts'", "vi")),
@@ -55,7 +58,11 @@ WRONG_ARGUMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no such configuration": ("compare --config nowhere.yaml", ("no file nowhere.yaml",)),
     "no such folder of data": ("data describe new-york --folder nowhere", ("nowhere",)),
     "nothing to fetch": ("data fetch synthetic", ("'synthetic'", "new-york")),
-    "nothing to describe": ("data describe ohio", ("'ohio'", "'synthetic' or 'new-york'")),
+    "nothing to describe": ("data describe ohio", ("'ohio'", "'synthetic', 'new-york'")),
+    "simulation of nothing": ("simulate --noise -1 --out sites.nc", ("simulation.noise = -1",)),
+    "simulation into nothing": ("simulate", ("--out",)),
+    "simulation into another file": ("simulate --sites 2 --out sites.csv", ("sites.csv", ".nc")),
+    "prediction from nowhere": ("predict nowhere", ("nowhere", "settings.yaml")),
 }
 
 WRONG_CONFIGURATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -132,6 +139,12 @@ def test_a_broken_dataset(case: str, refused: Callable[..., None], monkeypatch: 
     refused(["compare"], word)
 
 
+def test_sites_without_observations_are_not_fitted(refused: Callable[..., None]) -> None:
+    sites = data.load("synthetic", sites=4)
+    data.save(sites.assign(soc=sites["soc"] * np.nan, depth=sites["depth"] * np.nan), "sites.nc")
+    refused(["fit", "--data", "sites.nc"], "sites without observations")
+
+
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_dataset_is_not_fitted(case: str) -> None:
     breaking, word = BROKEN[case]
@@ -201,10 +214,49 @@ def test_precision_and_device_are_chosen_before_jax_starts() -> None:
     assert _program("-c", program).stdout.split() == ["float32", "cpu"]
 
 
-@pytest.mark.parametrize("arguments", ["--help", "compare --help", "fit --help", "data --help", "data fetch --help"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--help",
+        "compare --help",
+        "fit --help",
+        "data --help",
+        "data fetch --help",
+        "recover --help",
+        "simulate --help",
+        "predict --help",
+    ],
+)
 def test_help(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(arguments.split()) == 0
     assert capsys.readouterr().out.startswith("Usage: binn-prob")
+
+
+def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    assert "compare" in capsys.readouterr().out
+
+
+def test_the_words_of_the_help_are_those_of_the_tables() -> None:
+    assert (*binn_prob.inference.METHODS, UPSCALING) == cli_options.METHOD_WORDS
+    assert tuple(binn_prob.models.MODELS) == cli_options.MODEL_WORDS
+
+
+@pytest.mark.parametrize("command", ["compare", "recover", "fit", "config show"])
+def test_commands_that_run_have_the_same_settings(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*command.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    options = ("data", "sites", "model", "method", "seed", "split", "test-fraction", "device", "precision", "config")
+    assert [name for name in options if f"  --{name} " not in shown] == []
+
+
+def test_a_shell_completes_words() -> None:
+    environment = {
+        "COMP_WORDS": "binn-prob fit --method pro",
+        "COMP_CWORD": "3",
+        "_BINN_PROB_COMPLETE": "complete_bash",
+    }
+    assert _program("-m", "binn_prob.cli", **environment).stdout.split() == ["proda_metropolis"]
 
 
 def test_describe(capsys: pytest.CaptureFixture[str]) -> None:

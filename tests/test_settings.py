@@ -18,7 +18,7 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown key": ({"sed": 1}, ("unknown key 'sed'", "reference", "did you mean 'seed'?")),
     "unknown key in a section": ({"split": {"bye": "random"}}, ("'split.bye'", "test_fraction", "did you mean 'by'?")),
     "word that is not known": ({"split": {"by": "country"}}, ("split.by = 'country'", "'location'", "'block'")),
-    "dataset that is not known": ({"data": {"name": "ohio"}}, ("data.name = 'ohio'", "'synthetic' or 'new-york'")),
+    "dataset that is not known": ({"data": {"name": "ohio"}}, ("data.name = 'ohio'", "'synthetic', 'new-york'")),
     "fraction above 1": ({"split": {"test_fraction": 1.5}}, ("split.test_fraction = 1.5", "less than 1")),
     "number as text": ({"data": {"sites": "ten"}}, ("data.sites = 'ten'", "integer")),
     "one site": ({"data": {"sites": 1}}, ("data.sites = 1", "at least 2")),

@@ -127,7 +127,7 @@ def test_wrong_stages_are_refused(first: Fit, folder: Path, tmp_path: Path) -> N
         bp.upscale(first, "binn", bp.data.load("synthetic", sites=8, seed=0))
     with pytest.raises(bp.InputError, match="a second stage of the model 'site'"):
         bp.upscale(first, "site")
-    with pytest.raises(bp.InputError, match=r"first stage nowhere, where there is no settings\.yaml"):
+    with pytest.raises(bp.InputError, match=r"nowhere, where there is no settings\.yaml"):
         bp.upscale("nowhere")
     run = tmp_path / "run"
     shutil.copytree(folder, run)

@@ -2,6 +2,7 @@ from . import new_york, schema, splits, synthetic
 from .schema import validate
 from .sources import load
 from .splits import folds, split
+from .storage import save
 from .summary import describe, fingerprint
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "folds",
     "load",
     "new_york",
+    "save",
     "schema",
     "split",
     "splits",

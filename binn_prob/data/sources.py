@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,15 +16,18 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-__all__ = ["Name", "load"]
+__all__ = ["NAMES", "absolute", "is_file_name", "load"]
 
-Name = Literal["synthetic", "new-york"]
+NAMES = ("synthetic", "new-york", "new-york-grid")
+"""Names of datasets; anything else is the path of a file."""
+
+_ENDINGS = (".nc", ".nc4")
 
 _SYNTHETIC_SITES = 64
 
 
 def load(
-    name: Name,
+    name: str,
     *,
     sites: int | Sequence[int] | None = None,
     seed: int = 0,
@@ -33,12 +37,13 @@ def load(
 
     Parameters
     ----------
-    name : {"synthetic", "new-york"}
-        Sites made from known parameters (:mod:`binn_prob.data.synthetic`), or the published profiles of New York State
-        (:mod:`binn_prob.data.new_york`).
+    name : {"synthetic", "new-york", "new-york-grid"} or str
+        Sites made from known parameters (:mod:`binn_prob.data.synthetic`); the published profiles of New York State, or
+        its grid cells, which have no observation (:mod:`binn_prob.data.new_york`); or a netCDF file of sites, such as
+        :func:`binn_prob.data.save` writes.
     sites : int or sequence of int, optional
-        Number of sites, or their ids.  Synthetic: 64 by default.  New York: a number means a random subset of the
-        usable profiles, all by default.
+        Number of sites, or their ids.  Synthetic: 64 by default.  Others: a number means a random subset, all by
+        default.
     seed : int
         Of the synthetic sites, or of the random subset.
     folder : path, optional
@@ -54,26 +59,47 @@ def load(
     InputError
         If there is no such dataset or site, its files cannot be read, or it has fewer sites.
     """
-    if name not in get_args(Name):
-        raise InputError(f"dataset {name!r}", " or ".join(map(repr, get_args(Name))), "choose one of them")
+    if name not in NAMES and not is_file_name(name):
+        expected = f"{', '.join(map(repr, NAMES))}, or a netCDF file ending in .nc"
+        raise InputError(f"dataset {name!r}", expected, "choose one of them")
     if isinstance(sites, Sequence):
         sites = [whole_number("sites", site, 0) for site in sites]
     elif sites is not None:
         whole_number("sites", sites, 1)
+    if folder is not None and not name.startswith("new-york"):
+        raise InputError(f"a folder for {name!r}", "none, but for New York", "leave the folder out")
     if name == "synthetic":
         from binn_prob.data import synthetic
 
-        if folder is not None:
-            raise InputError("a folder for synthetic sites", "none, for they are made", "leave the folder out")
         number = _SYNTHETIC_SITES if sites is None or isinstance(sites, Sequence) else sites
         made = synthetic.generate(sites=number, seed=seed)
         return _named(made, sites) if isinstance(sites, Sequence) else made
-    from binn_prob.data import new_york
-
-    dataset: xr.Dataset = new_york.read(folder)
+    dataset = _read(name, folder)
     if sites is None:
         return dataset
     return _named(dataset, sites) if isinstance(sites, Sequence) else _subset(dataset, sites, seed)
+
+
+def is_file_name(name: str) -> bool:
+    """Say whether a name is the path of a file of sites, by its ending."""
+    return name.endswith(_ENDINGS)
+
+
+def absolute(name: str) -> str:
+    """Return a path in full, so that it means the same in any folder; another name as it is."""
+    return str(Path(name).expanduser().absolute()) if is_file_name(name) else name
+
+
+def _read(name: str, folder: str | os.PathLike[str] | None) -> xr.Dataset:
+    """Return all sites of published or own files."""
+    if is_file_name(name):
+        from binn_prob.data import storage
+
+        return storage.read(name)
+    from binn_prob.data import new_york
+
+    dataset: xr.Dataset = new_york.read(folder) if name == "new-york" else new_york.read_grid(folder)
+    return dataset
 
 
 def _named(dataset: xr.Dataset, sites: Sequence[int]) -> xr.Dataset:

@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +16,7 @@ import xarray as xr
 
 from binn_prob.errors import InputError
 from binn_prob.files import replacing
-from binn_prob.results import convergence, distance, html, leave_one_out, measures
+from binn_prob.results import convergence, distance, html, leave_one_out, measures, terminal
 from binn_prob.results.conclusions import Conclusion, conclude
 from binn_prob.results.convergence import Verdict
 from binn_prob.results.drawing import PART_LABELS, label
@@ -26,9 +25,8 @@ from binn_prob.results.posterior import HELD_OUT, group, parts, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from rich.table import Table
 
-__all__ = ["Comparison", "Fitted", "compare", "render"]
+__all__ = ["Comparison", "Fitted", "compare"]
 
 
 class Fitted(Protocol):
@@ -73,12 +71,17 @@ class Comparison:
 
     def table_text(self, width: int = 120) -> str:
         """Return the table as text of at most ``width`` columns."""
-        from rich.console import Console
+        return terminal.text(terminal.comparison(self.scores), width)
 
-        console = Console(width=width, file=StringIO(), color_system=None)
-        with console.capture() as captured:
-            console.print(render(self.scores))
-        return captured.get()
+    def recovery_text(self, width: int = 120) -> str:
+        """Return as text how near each method comes to the true parameters and processes.
+
+        Raises
+        ------
+        InputError
+            If the truth is not known.
+        """
+        return terminal.text(terminal.recovery(self.scores), width)
 
     def verdicts(self) -> dict[str, Verdict]:
         """Return for each method whether it has converged, and why not."""
@@ -191,27 +194,6 @@ def _left_out(trees: Mapping[str, xr.DataTree], rows: dict[str, list[Row]]) -> d
         ]
         for name in trees
     }
-
-
-def render(scores: pd.DataFrame) -> Table:
-    """Return the numbers on the whole for the terminal: one row per number, one column per method.
-
-    Numbers that no method has are left out, and where there are held-out sites, the predictions of fitted ones.
-    """
-    from rich.table import Table
-
-    view = Table(title="Comparison of methods: value ± standard error")
-    view.add_column("")
-    methods = list(dict.fromkeys(scores["method"]))
-    for name in methods:
-        view.add_column(str(name), justify="right")
-    section = None
-    for number in measures.summary(scores):
-        if section not in (None, number.section):
-            view.add_section()
-        section = number.section
-        view.add_row(number.label, *number.printed)
-    return view
 
 
 def _check_names(fits: Mapping[str, object], reference: str | None) -> None:

@@ -13,13 +13,15 @@ posterior             soc_at_depth (…, site, observation)         g C m-3  mod
 posterior             any scalar (chain, draw) or (…, site)       1        such as the scale of the likelihood
 posterior_predictive  soc (chain, draw, site, observation)        g C m-3  with the noise of an observation
 log_likelihood        soc (chain, draw, site, observation)        1        log density of each observation, given a draw
+unconstrained_…       latent sites of the model (chain, draw, …)  1        what was sampled, such as a network's weights
 sample_stats          by method (chain, draw) or (step,)                   diagnostics of the sampler or the training
 observed_data         soc (site, observation)                     g C m-3  what was observed
 constant_data         depth (site, observation)                   m        where; also bedrock_layer and, of synthetic
                                                                            sites, true_parameters and true_processes
 ====================  ==========================================  =======  ==========================================
 
-Arrays with the dimension ``observation`` are NaN where a site has fewer observations than the longest profile.
+The group of the latent sites is called ``unconstrained_posterior``; from it :func:`binn_prob.load_fit` predicts other
+sites.  Arrays with the dimension ``observation`` are NaN where a site has fewer observations than the longest profile.
 """
 
 from __future__ import annotations
@@ -41,17 +43,20 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = [
-    "ATTRIBUTES", "HELD_OUT", "PROCESS_NAMES", "build", "decoded", "group", "is_markov_chain", "load",
+    "ATTRIBUTES", "HELD_OUT", "LATENTS", "PROCESS_NAMES", "build", "decoded", "group", "is_markov_chain", "load",
     "parameter_ranges", "parts", "pooled", "save", "scalar_names", "to_arviz", "with_held_out",
 ]  # fmt: skip
 
 HELD_OUT = "held_out"
 """Name of the child that holds the tree of the held-out sites."""
 
+LATENTS = "unconstrained_posterior"
+"""Name of the group of the latent sites, as ArviZ calls what is sampled before it is transformed."""
+
 
 ATTRIBUTES = (
     "method", "model", "settings", "seed", "versions", "device", "precision", "wall_seconds", "git_commit", "created",
-    "binn_prob_version", "markov_chain", "data_fingerprint", "gradients", "peak_memory",
+    "binn_prob_version", "markov_chain", "data_fingerprint", "gradients", "peak_memory", "prediction",
 )  # fmt: skip
 """Attributes of the root.  ``method`` and ``markov_chain`` are required; the rest is reported where it is there."""
 
@@ -82,6 +87,7 @@ def build(
     sample_stats: Mapping[str, ArrayLike],
     dataset: xr.Dataset,
     attrs: Mapping[str, Any],
+    latents: Mapping[str, xr.DataArray] | None = None,
 ) -> xr.DataTree:
     """Build the tree of a posterior from its draws.
 
@@ -109,6 +115,9 @@ def build(
         ``true_processes``.
     attrs : mapping
         Attributes of the root, see :data:`ATTRIBUTES`: text and numbers only.
+    latents : mapping of xarray.DataArray, optional
+        Latent sites of the model, each (chain, draw, …), with the dimension ``site`` if it has one row per site.  None:
+        the group is left out.
 
     Returns
     -------
@@ -138,6 +147,7 @@ def build(
         "posterior": posterior,
         "posterior_predictive": {"soc": predictive.where(observed)},
         "log_likelihood": {"soc": likely.where(measured)},
+        LATENTS: dict(latents or {}),
         "sample_stats": {name: _statistic(name, array, sizes) for name, array in sample_stats.items()},
         "observed_data": {"soc": _taken(dataset, "soc", _OBSERVED)},
         "constant_data": {name: _taken(dataset, name, dims) for name, dims in _CONSTANTS.items() if name in dataset},
@@ -153,7 +163,7 @@ def build(
 
 
 def with_held_out(tree: xr.DataTree, held_out: xr.DataTree) -> xr.DataTree:
-    """Return a copy of ``tree`` with the tree of the held-out sites as its child, without that tree's sample_stats.
+    """Return a copy of ``tree`` with the tree of the held-out sites as its child, without its latents and sample_stats.
 
     Raises
     ------
@@ -165,7 +175,7 @@ def with_held_out(tree: xr.DataTree, held_out: xr.DataTree) -> xr.DataTree:
         got = f"{len(shared)} held-out sites that the fit has seen, such as {min(map(str, shared))}"
         raise InputError(got, "sites of which none was fitted", "split the dataset with binn_prob.data.split")
     combined = tree.copy()
-    combined[HELD_OUT] = _without(held_out, "sample_stats")
+    combined[HELD_OUT] = _without(held_out, "sample_stats", LATENTS)
     return combined
 
 
@@ -227,9 +237,9 @@ def to_arviz(tree: xr.DataTree) -> Any:
     return arviz.from_datatree(fitted) if arviz.__version__.startswith("0.") else fitted
 
 
-def _without(tree: xr.DataTree, name: str) -> xr.DataTree:
-    """Return a tree of the same groups and attributes but one."""
-    kept = xr.DataTree.from_dict({key: child.to_dataset() for key, child in tree.children.items() if key != name})
+def _without(tree: xr.DataTree, *names: str) -> xr.DataTree:
+    """Return a tree of the same groups and attributes but some."""
+    kept = xr.DataTree.from_dict({key: one.to_dataset() for key, one in tree.children.items() if key not in names})
     kept.attrs = dict(tree.attrs)
     return kept
 

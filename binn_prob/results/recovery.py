@@ -13,12 +13,13 @@ from binn_prob.results.distance import DIMENSION, Kind
 from binn_prob.results.posterior import group, parameter_ranges, pooled
 from binn_prob.results.scores import Array, Measure, Score, correlation, mean, median, resampled, root_mean_square
 
-__all__ = ["LEVEL", "MEASURES", "contraction", "ranks", "recovery", "truth_inside", "truth_known"]
+__all__ = ["LEVEL", "MEASURES", "TRUTH_INSIDE", "contraction", "ranks", "recovery", "truth_inside", "truth_known"]
 
 LEVEL = 0.9
 """Probability of the intervals whose coverage of the truth is reported."""
 
 TRUTH_INSIDE = f"true_{LEVEL * 100:g}"
+"""Name of the measure of that coverage."""
 
 MEASURES: dict[str, Measure] = {
     "contraction": Measure("contraction", "{:.3f}", "recovery"),
@@ -138,9 +139,9 @@ def _inside(places: Array) -> Array:
     return (np.abs(places - 0.5) <= LEVEL / 2.0).astype(np.float64)
 
 
-def _from_uniform(places: Array) -> Array:
-    """Return Kolmogorov's distance of numbers between 0 and 1, (…, site), from uniform."""
-    ordered, sites = np.sort(places, axis=-1), places.shape[-1]
+def _from_uniform(ordered: Array) -> Array:
+    """Return Kolmogorov's distance of ordered numbers between 0 and 1, (…, site), from uniform."""
+    sites = ordered.shape[-1]
     steps = np.arange(sites) / sites
     apart: Array = np.maximum(ordered - steps, steps + 1.0 / sites - ordered).max(axis=-1)
     return apart

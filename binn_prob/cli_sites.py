@@ -1,0 +1,103 @@
+"""The commands about sites: make some up, predict others from what was fitted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from binn_prob.cli_config import settings_of
+from binn_prob.cli_options import (
+    METHOD_WORDS,
+    Config,
+    Data,
+    Device,
+    Json,
+    Model,
+    Noise,
+    Precision,
+    Quiet,
+    Seed,
+    Sites,
+    number_or_ids,
+    one_of,
+)
+from binn_prob.devices import use_device
+
+__all__ = ["predict", "simulate"]
+
+
+def simulate(
+    out: Annotated[Path, typer.Option(help="File for the sites, ending in .nc.")],
+    data: Data = None,
+    sites: Sites = None,
+    model: Model = None,
+    noise: Noise = None,
+    seed: Seed = None,
+    device: Device = None,
+    precision: Precision = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Draw a truth from a model's prior, and observations of it at sites; what is written is data for --data.
+
+    The forcing, the covariates and the depths are those of the sites; parameters and carbon are made up.
+    """
+    given = {
+        "data": {"name": data, "sites": number_or_ids(sites)}, "model": {"name": model}, "first_stage": None,
+        "device": device, "precision": precision, "simulation": {"seed": seed, "noise": noise},
+    }  # fmt: skip
+    settings = settings_of(given, config, None, resume=False, defaults={"simulation": {}})
+    use_device(settings.device, settings.precision)
+
+    from binn_prob import data as sources
+    from binn_prob.sites import loaded
+
+    made = loaded(settings)
+    sources.save(made, out)
+    summary = sources.describe(made)
+    if as_json:
+        typer.echo(json.dumps(json.loads(summary["value"].to_json()), indent=1))
+    else:
+        typer.echo(summary.to_string(float_format="{:.6g}".format))
+    typer.echo(out, err=as_json)
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    data: Annotated[
+        str, typer.Option(help="synthetic, new-york, new-york-grid, or a netCDF file of sites.")
+    ] = "new-york-grid",
+    sites: Sites = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Can be repeated, or a list with commas. [default: the reference of the run, else its first]",
+            autocompletion=one_of(*METHOD_WORDS),
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the synthetic sites, or of the choice of sites.")] = 0,
+    device: Device = None,
+    precision: Precision = None,
+    out: Annotated[Path | None, typer.Option(help="Folder. [default: prediction-<data> in that of the run]")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Predict parameters, processes and carbon at other sites from the posteriors that a run has left.
+
+    Leaves for each method all draws (.nc), a table of means, deviations and quantiles (.csv), and maps.
+    """
+    from binn_prob.prediction import predict
+
+    words = None if method is None else [word.strip() for one in method for word in one.split(",")]
+    say = (lambda message: None) if quiet else (lambda message: typer.echo(message, err=True))
+    source = {"name": data, "sites": number_or_ids(sites), "seed": seed}
+    found, folder = predict(run, source, words, out, device=device, precision=precision, say=say)
+    if as_json:
+        typer.echo(json.dumps({name: table.to_dict("records") for name, table in found.items()}, indent=1))
+    else:
+        for name, table in found.items():
+            typer.echo(f"{name}\n{table.to_string(index=False, float_format='{:.4g}'.format)}")
+    typer.echo(folder, err=as_json)
