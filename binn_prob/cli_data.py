@@ -30,7 +30,10 @@ def fetch(
         )
     from binn_prob.data import new_york
 
-    typer.echo(new_york.fetch(folder, progressbar=not quiet))
+    there = new_york.fetch(folder, progressbar=not quiet)
+    if not quiet:
+        typer.echo("every file there has the registered SHA-256", err=True)
+    typer.echo(there)
 
 
 @data_app.command()

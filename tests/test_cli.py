@@ -259,6 +259,13 @@ def test_a_shell_completes_words() -> None:
     assert _program("-m", "binn_prob.cli", **environment).stdout.split() == ["proda_metropolis"]
 
 
+def test_files_that_are_there_are_checked(new_york_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["data", "fetch", "new-york", "--folder", str(new_york_folder)]) == 0
+    answer = capsys.readouterr()
+    assert answer.out.split() == [str(new_york_folder)]
+    assert "registered SHA-256" in answer.err
+
+
 def test_describe(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["data", "describe", "synthetic", "--sites", "4"]) == 0
     assert "observations" in capsys.readouterr().out

@@ -72,6 +72,7 @@ PROCESSES: tuple[Process, ...] = (
 """The six processes in the order of the last axis of :func:`processes`."""
 
 PROCESS_NAMES: tuple[str, ...] = tuple(process.name for process in PROCESSES)
+"""Their names, in that order."""
 
 _THICKNESS = THICKNESS[:LAYERS, None]
 _COMPLETE = 1e-12

@@ -146,7 +146,8 @@ class Comparison:
         from binn_prob.results import plots
 
         worst = {name: chains.worst for name, chains in self.convergence.items() if chains.worst}
-        return plots.every(self.trees, self.reference, worst, self.scores)
+        unconverged = [name for name, verdict in self.verdicts().items() if not verdict.converged]
+        return plots.every(self.trees, self.reference, worst, self.scores, unconverged)
 
 
 def compare(

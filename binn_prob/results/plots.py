@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import xarray as xr
@@ -76,6 +76,7 @@ def every(
     reference: str | None = None,
     worst: Mapping[str, tuple[str, ...]] | None = None,
     scores: pd.DataFrame | None = None,
+    unconverged: Collection[str] = (),
 ) -> dict[str, Figure]:
     """Return every figure that the posteriors allow, by name.
 
@@ -89,8 +90,13 @@ def every(
         By method: the quantities whose chains to show, see :func:`binn_prob.results.convergence.summarise`.
     scores : pandas.DataFrame, optional
         Of the comparison, for the figure of the cost.
+    unconverged : collection of str, optional
+        Methods whose entries in legends say that they have not converged.
     """
-    first = next(iter(trees.values()))
+    first, by_method = next(iter(trees.values())), trees
+    marked = {name: f"{name} (not converged)" if name in unconverged else name for name in trees}
+    trees = {marked[name]: tree for name, tree in trees.items()}
+    reference = None if reference is None else marked[reference]
     figures = {
         "observed_predicted": observed_predicted(trees),
         "coverage": coverage_curves(trees),
@@ -108,10 +114,15 @@ def every(
     if truth_known(first):
         figures["ranks"] = ranks(trees)
     if scores is not None:
-        figures["cost"] = cost(scores)
-    figures |= {f"maps_{name}": maps(tree, name) for name, tree in trees.items() if can_be_mapped(tree)}
-    figures |= {f"chains_{name}": chains(trees[name], shown, name) for name, shown in (worst or {}).items()}
-    figures |= {f"energies_{name}": energies(tree, name) for name, tree in trees.items() if has_energy(tree)}
+        figures["cost"] = cost(scores.assign(method=scores["method"].map(marked)))
+    for name, tree in by_method.items():
+        if can_be_mapped(tree):
+            figures[f"maps_{name}"] = maps(tree, marked[name])
+    for name, shown in (worst or {}).items():
+        figures[f"chains_{name}"] = chains(by_method[name], shown, marked[name])
+    for name, tree in by_method.items():
+        if has_energy(tree):
+            figures[f"energies_{name}"] = energies(tree, marked[name])
     if any(has_loss(tree) for tree in trees.values()):
         figures["losses"] = losses(trees)
     return figures

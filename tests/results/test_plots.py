@@ -38,6 +38,14 @@ def test_every_figure_has_a_caption(figures):
         assert any(name.startswith(key) for key in plots.CAPTIONS)
 
 
+def test_a_method_that_has_not_converged_is_marked_in_its_figures(tree_of):
+    figures = plots.every({"vi": tree_of(sites=3, draws=10)}, unconverged=["vi"])
+    assert "maps_vi" in figures
+    assert figures["maps_vi"].get_suptitle() == "VI (not converged)"
+    entries = {text.get_text() for text in figures["coverage"].legends[0].get_texts()}
+    assert "VI (not converged)" in entries
+
+
 def test_observed_predicted_has_methods_across_and_parts_down(figures):
     titles = [axis.get_title() for axis in figures["observed_predicted"].axes]
     assert [title.split("\n")[0] for title in titles] == [
