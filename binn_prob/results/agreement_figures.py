@@ -15,7 +15,7 @@ from binn_prob.errors import InputError
 from binn_prob.results import distance, measures, recovery
 from binn_prob.results.distance import DIMENSION, Kind
 from binn_prob.results.drawing import colours, label, legend, lines, panels, plain, styled, unit
-from binn_prob.results.posterior import group, parts
+from binn_prob.results.posterior import group, parts, pooled
 from binn_prob.results.prediction_figures import GRID, from_uniform, uniform_band
 
 if TYPE_CHECKING:
@@ -147,8 +147,8 @@ def recovered(trees: Trees, part: str = "train") -> Figure:
         truth = group(tree, "constant_data")["true_processes"]
         for axis, row in zip(axes[line], rows, strict=True):
             chosen = {"process": row.name}
-            middle = draws.sel(chosen).mean(("chain", "draw"))
-            low, high = (draws.sel(chosen).quantile(level, ("chain", "draw")) for level in (0.05, 0.95))
+            drawn = pooled(draws.sel(chosen))
+            middle, (low, high) = drawn.mean(axis=0), np.quantile(drawn, (0.05, 0.95), axis=0)
             bars = np.maximum([middle - low, high - middle], 0.0)
             axis.errorbar(
                 truth.sel(chosen), middle, yerr=bars, fmt="o", markersize=2.5, elinewidth=0.5, alpha=0.6,

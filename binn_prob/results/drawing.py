@@ -51,6 +51,7 @@ _STYLE: Any = {
     "figure.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False,
     "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False,
     "figure.constrained_layout.h_pad": 0.08, "figure.constrained_layout.w_pad": 0.08, "pdf.fonttype": 42,
+    "figure.autolayout": False, "figure.constrained_layout.use": False,
 }  # fmt: skip
 
 
@@ -162,9 +163,10 @@ def _saved(figure: Figure, form: str, **options: Any) -> bytes:
 
     buffer = BytesIO()
     with rc_context(_STYLE):
-        if figure.get_layout_engine() is not None:
+        engine = figure.get_layout_engine()
+        if engine is not None:
             # Panels are placed once: to place them is most of the work, and to do so again moves them by a hair.
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")
+            engine.execute(figure)
+            figure.set_layout_engine(None)  # with "none", every picture would be drawn twice
         figure.savefig(buffer, format=form, **options)
     return buffer.getvalue()

@@ -23,6 +23,9 @@ __all__ = ["can_be_mapped", "maps"]
 
 _MEAN, _DEVIATION = "viridis", "magma"
 
+_EMPTIEST = 100
+"""Cells for each site in the emptiest grid that is drawn as one: rounded coordinates lie on a grid too, a fine one."""
+
 
 @styled
 def maps(tree: xr.DataTree, name: str = "") -> Figure:
@@ -96,7 +99,7 @@ def _draw(
 
 
 def _grid_step(longitude: np.ndarray, latitude: np.ndarray) -> float | None:
-    """Return the width of the cells if the sites lie on a regular grid, each in a cell of its own."""
+    """Return the width of the cells if the sites lie on a regular grid, not too empty, each in a cell of its own."""
     places = np.stack([longitude, latitude])
     gaps = np.concatenate([np.diff(np.unique(np.round(x, 6))) for x in places])
     if not len(gaps):
@@ -105,7 +108,8 @@ def _grid_step(longitude: np.ndarray, latitude: np.ndarray) -> float | None:
     steps = (places - places.min(axis=1, keepdims=True)) / step
     regular = step > 1e-3 and np.abs(steps - np.rint(steps)).max() < 1e-3
     alone = len({tuple(pair) for pair in np.rint(steps).T}) == len(longitude)
-    return step if regular and alone else None
+    dense = np.prod(np.ptp(steps, axis=1) + 1.0) <= _EMPTIEST * len(longitude)
+    return step if regular and alone and dense else None
 
 
 def outlined(axis: Axes, longitude: np.ndarray, latitude: np.ndarray) -> None:

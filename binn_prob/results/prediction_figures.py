@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -165,14 +166,20 @@ def profiles(trees: Trees, count: int = 4) -> Figure:
 
 def uniform_band(axis: Axes, count: int, colour: str) -> None:
     """Fill the band that holds the whole distribution function of ``count`` uniform numbers with probability 95 %."""
-    from arviz_stats.ecdf_utils import get_pointwise_confidence_band, simulate_confidence_bands
-
     if not count:
         return
+    axis.fill_between(GRID, *_uniform_ends(count), color=colour, linewidth=0, zorder=0)
+    axis.axhline(0.0, color="0.4", linewidth=0.8, zorder=1)
+
+
+@lru_cache(maxsize=8)  # of the parameters, each has the same
+def _uniform_ends(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the lower and the upper end of the band on the grid, from which the uniform one is subtracted."""
+    from arviz_stats.ecdf_utils import get_pointwise_confidence_band, simulate_confidence_bands
+
     inside = simulate_confidence_bands(count, 1, GRID, 0.95, 1000, np.random.default_rng(0))
     low, high = get_pointwise_confidence_band(inside, count, GRID)
-    axis.fill_between(GRID, low - GRID, high - GRID, color=colour, linewidth=0, zorder=0)
-    axis.axhline(0.0, color="0.4", linewidth=0.8, zorder=1)
+    return low - GRID, high - GRID
 
 
 def from_uniform(places: NDArray[np.float64]) -> NDArray[np.float64]:

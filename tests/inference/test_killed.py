@@ -51,8 +51,9 @@ class Mortal(Checkpoint):
         super().save(name, tree)
 
 
-ELSEWHERE = {"mc_dropout", "deep_ensemble", "laplace", "nuts", "site_nuts"}
-"""Those that save in the loop of ``vi`` or, as ``sghmc``, that of chains, and those that tests/test_resume.py kills."""
+ELSEWHERE = {"mc_dropout", "vi", "deep_ensemble", "laplace", "nuts", "site_nuts"}
+"""Those that save in the one loop of training, or in that of chains, as ``sghmc`` does, and those that
+tests/test_resume.py kills, ``mc_dropout`` and ``laplace`` among them."""
 
 
 @pytest.mark.slow

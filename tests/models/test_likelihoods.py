@@ -167,8 +167,10 @@ def test_the_predictive_density_is_that_of_what_is_predicted(name):
     likelihood = LIKELIHOODS[name]
     soc, scale = jnp.array([[1e4]]), jnp.array([0.3])
 
+    compiled = jax.jit(lambda observed: jnp.exp(likelihood.log_density(soc, scale, observed)))
+
     def density(observed):
-        return float(jnp.exp(likelihood.log_density(soc, scale, jnp.array([[observed]])))[0, 0])
+        return float(compiled(np.array([[observed]]))[0, 0])
 
     def sites():
         likelihood(jnp.full((1, 20_000), soc[0, 0]), scale, None, jnp.ones((1, 20_000), bool))
