@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import jax
@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpyro.handlers import block
-from numpyro.infer import Predictive
 
 from binn_prob.errors import InputError
+from binn_prob.inference import predictive
 from binn_prob.inference.checkpoint import Checkpoint, Stopwatch
 from binn_prob.provenance import git_commit, versions
 from binn_prob.results import convergence, html, posterior
@@ -189,16 +189,18 @@ class Fit:
         profiles = self.model.prepare(self.check(dataset), self.encoding)
         options = tuple(sorted(self.options.items()))
         unobserved = profiles.without_observations()
-        drawn = _predict(self.model, options, self.key if key is None else key, draws, unobserved)
+        drawn = predictive.draw(self.model, options, self.key if key is None else key, draws, unobserved)
         named = {name: np.asarray(drawn[name]) for name in ("parameters", "soc_layer", "processes", "soc_at_depth")}
         scale = drawn.get("soc_scale", draws.get("soc_scale"))
         return posterior.build(
             **named,
             soc_predictive=np.asarray(drawn["soc"]),
-            log_likelihood=np.asarray(_log_density(self.model.likelihood, drawn["soc_at_depth"], scale, profiles.soc)),
+            log_likelihood=np.asarray(
+                predictive.log_density(self.model.likelihood, drawn["soc_at_depth"], scale, profiles.soc)
+            ),
             scalars={name: np.asarray(draws[name]) for name in ("soc_scale",) if name in draws},
             sample_stats=self._statistics_at(dataset),
-            dataset=_within(dataset, np.asarray(profiles.mask)),
+            dataset=predictive.within(dataset, np.asarray(profiles.mask)),
             attrs=self._attributes(),
             latents={name: self._labelled(name, values) for name, values in draws.items()},
         )
@@ -288,32 +290,3 @@ def prepared(model: Model, dataset: xr.Dataset) -> tuple[Any, Any, Callable[...,
     encoding = model.encode(dataset)
     silent = block(model, hide_fn=lambda site: site["type"] == "deterministic")
     return encoding, model.prepare(dataset, encoding), silent
-
-
-@partial(jax.jit, static_argnames=("model", "options"))
-def _predict(
-    model: Model, options: tuple[tuple[str, Any], ...], key: Array, draws: dict[str, Array], profiles: Any
-) -> dict[str, Array]:
-    """Run the model for every draw; a second prediction for as many sites compiles nothing."""
-    drawn: dict[str, Array] = Predictive(model, draws, batch_ndims=2)(key, profiles, **dict(options))
-    return drawn
-
-
-@partial(jax.jit, static_argnames="likelihood")
-def _log_density(likelihood: Likelihood, soc: Array, scale: Array | None, observed: Array) -> Array:
-    """Return the log predictive density of every observation for every draw, (chain, draw, site, observation)."""
-    each = jax.vmap(jax.vmap(likelihood.log_density, (0, 0, None)), (0, 0, None))
-    return each(soc, scale, observed)
-
-
-def _within(dataset: xr.Dataset, mask: np.ndarray) -> xr.Dataset:
-    """Leave out the observations (site, observation) that the model does not reach, and count them."""
-    observed = ("site", "observation")
-    beyond = dataset["soc"].transpose(*observed).notnull().to_numpy() & ~mask
-    if not beyond.any():
-        return dataset
-    exclusions = json.loads(dataset.attrs.get("exclusions", "{}"))
-    reason = "observations below bedrock"
-    exclusions[reason] = exclusions.get(reason, 0) + int(beyond.sum())
-    kept = {name: dataset[name].transpose(*observed).where(mask) for name in ("soc", "depth")}
-    return dataset.assign(kept).assign_attrs(exclusions=json.dumps(exclusions))

@@ -66,7 +66,11 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("models.*", ("models.*", "clm5", "clm5.*")),
     ("inference", ("inference.*",)),
     ("inference.checkpoint", ()),
-    ("inference.base", ("results.convergence", "results.html", "results.posterior", "inference.checkpoint")),
+    ("inference.predictive", ("inference.base",)),
+    (
+        "inference.base",
+        ("results.convergence", "results.html", "results.posterior", "inference.checkpoint", "inference.predictive"),
+    ),
     ("inference.training", ("inference.base", "inference.checkpoint")),
     ("inference.chains", ("inference.base", "inference.checkpoint")),
     ("inference.guides", ()),
