@@ -120,6 +120,7 @@ def _check_record(record: dict[str, Any], spent: dict[str, float]) -> None:
     assert record["wall_seconds"]["total"] > sum(record["wall_seconds"][method] for method in spent)
 
 
+@pytest.mark.slow
 def test_a_fit_from_python_goes_on_to_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     from binn_prob.inference.checkpoint import Checkpoint
 

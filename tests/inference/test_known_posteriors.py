@@ -49,6 +49,7 @@ et al. 2025, AISTATS; github.com/stan-dev/posteriordb, reference_posteriors/summ
 Stan; the mean squares are filed there under the centred form, whose posterior is the same."""
 
 
+@pytest.mark.slow
 def test_nuts_meets_the_published_posterior_of_eight_schools():
     import arviz_stats
 

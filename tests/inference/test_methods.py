@@ -27,6 +27,7 @@ from binn_prob.inference import (
     SiteNUTS,
 )
 from binn_prob.models import BINN, NeuralPrior, SiteModel
+from binn_prob.results.posterior import LATENTS
 
 pytestmark = pytest.mark.usefixtures("soil_that_costs_nothing")
 
@@ -103,12 +104,12 @@ def fits(split):
 
 
 def structure(tree):
-    """Names, dimensions and coordinates of a tree, without those of the draws."""
+    """Names, dimensions and coordinates of a tree, without those of the draws and of what is the model's own."""
     return {
         f"{node.path}/{name}": (variable.dims[2:], sorted(map(str, variable.coords)))
         for node in tree.subtree
         for name, variable in node.data_vars.items()
-        if "sample_stats" not in node.path and name != "soc_scale"
+        if node.name not in ("sample_stats", LATENTS) and name != "soc_scale"
     }
 
 
@@ -175,7 +176,7 @@ def test_draws_differ_from_each_other(name, fits):
 @TABLE
 def test_predictions_repeat(name, fits):
     first, second = fits(name).posterior(), fits(name).posterior()
-    for group in ("posterior", "posterior_predictive"):
+    for group in ("posterior", "posterior_predictive", LATENTS):
         assert first[group].to_dataset().identical(second[group].to_dataset())
 
 

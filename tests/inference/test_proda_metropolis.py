@@ -101,6 +101,7 @@ def standard_errors(draws):
     return spread / np.sqrt(effective), spread / np.sqrt(2.0 * effective)
 
 
+@pytest.mark.slow
 def test_without_its_defects_it_samples_the_posterior():
     draws, (mean, spread) = sampled(CORRECT), exact()
     assert draws.shape == (4, 2000, 3, 2)
@@ -110,6 +111,7 @@ def test_without_its_defects_it_samples_the_posterior():
     assert (np.abs(draws.std(axis=(0, 1)) - spread) < 4.0 * of_spread).all()
 
 
+@pytest.mark.slow
 def test_as_published_the_spread_is_too_small():
     draws = sampled(PUBLISHED)
     assert draws.shape == (1, 2000, 3, 2)

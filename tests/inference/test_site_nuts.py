@@ -47,6 +47,7 @@ def on_a_grid(model, dataset, points):
     return units, weights / weights.sum(axis=0)
 
 
+@pytest.mark.slow
 def test_means_and_spreads_are_those_of_numerical_integration(fit, sites):
     units, weights = on_a_grid(THREE, sites, points=24)
     sampled = np.asarray(ndtr(fit.draws["offsets"]))
@@ -91,6 +92,7 @@ def test_the_error_scale_is_drawn_from_its_posterior(fit, sites):
         assert abs(drawn.mean() - mean[site]) < 5.0 * error
 
 
+@pytest.mark.slow
 def test_sites_converge_and_say_in_which_round(fit, sites):
     assert fit.verdict.converged, str(fit.verdict)
     assert not np.asarray(fit.sample_stats["diverging"]).any()

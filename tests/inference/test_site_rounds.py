@@ -44,10 +44,12 @@ def poisoned(sites):
     return SiteNUTS(rounds=2, growth=2).fit(jax.random.key(0), THREE, dataset, progress=False)
 
 
+@pytest.mark.slow
 def test_only_sites_that_have_not_converged_run_again(poisoned):
     np.testing.assert_array_equal(poisoned.sample_stats["round"], [1, 1, 1, 2, 1, 1])
 
 
+@pytest.mark.slow
 def test_a_site_that_fails_is_named_and_stops_no_other(poisoned, sites):
     assert not poisoned.verdict.converged
     assert f"1 of {sites.sizes['site']} sites" in str(poisoned.verdict)

@@ -35,6 +35,7 @@ def test_batches_of_sites_give_the_density_and_its_gradient_in_the_mean(split):
     assert (error < 5.0 * drawn.std(axis=0) / np.sqrt(len(keys)) + rounding).all()
 
 
+@pytest.mark.slow
 def test_a_batch_as_large_as_the_data_is_the_data(split):
     losses = [
         VI(steps=100, draws=2, batch_sites=batch).fit(jax.random.key(0), BINN(hidden=()), split[0], progress=False)

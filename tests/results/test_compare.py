@@ -122,6 +122,7 @@ def test_other_data_are_refused(trees, tree_of):
         compare({"a": tree_of(draws=10), "b": changed})
 
 
+@pytest.mark.slow
 def test_the_folder_holds_everything(folder, comparison):
     assert {each.name for each in folder.iterdir()} == {
         "comparison.csv", "comparison.json", "figures", "report.html", "report.md", "posterior_mc_dropout.nc",
@@ -136,12 +137,14 @@ def test_the_folder_holds_everything(folder, comparison):
     pd.testing.assert_frame_equal(again.table, comparison.table)
 
 
+@pytest.mark.slow
 def test_the_file_of_the_scores(folder, comparison):
     written = pd.read_csv(folder / "comparison.csv", keep_default_na=False, na_values={"value": "", "error": ""})
     pd.testing.assert_frame_equal(written, comparison.scores)
     assert not written.duplicated(["method", "part", "of", "measure"]).any()
 
 
+@pytest.mark.slow
 def test_the_file_for_machines_holds_what_the_comparison_does(folder, comparison):
     held = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
     assert held["reference"] == "nuts"

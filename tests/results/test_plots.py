@@ -255,6 +255,7 @@ def test_pictures_for_papers_are_vectors_and_repeat(trees):
     assert first == again == plots.pdf(figure)
 
 
+@pytest.mark.slow
 def test_small_comparisons_can_be_drawn(tree_of):
     for sites in (1, 2):
         for figure in plots.every({"other": tree_of("other", sites=sites, draws=5)}).values():
