@@ -15,7 +15,7 @@ import typer
 from binn_prob.cli_config import config_app, settings_of
 from binn_prob.cli_data import data_app
 from binn_prob.cli_options import Allow, Config, Json, Noise, Out, Quiet, Reference, Resume, with_run_options
-from binn_prob.cli_results import UNCONVERGED, diagnose, report, show, show_recovery, show_verdicts
+from binn_prob.cli_results import diagnose, refuse_unconverged, report, show, show_recovery, show_verdicts
 from binn_prob.cli_sites import predict, simulate
 from binn_prob.errors import InputError
 
@@ -133,8 +133,8 @@ def fit(
 
 
 app.command()(simulate)
-app.command()(predict)
-app.command()(report)
+app.command(epilog=_STATUS.format("a posterior"))(predict)
+app.command(epilog=_STATUS.format("the reference (without one: a method with Markov chains)"))(report)
 app.command(epilog=_STATUS.format("a posterior"))(diagnose)
 
 
@@ -150,14 +150,11 @@ def _end(done: Run, allow_unconverged: bool, *, as_json: bool = False) -> None:
     typer.echo(done.folder, err=as_json)
     for word, why in done.failures.items():
         _say(f"error: {word} could not fit: {why}")
-    unconverged = {} if allow_unconverged else done.unconverged()
-    for word, verdict in unconverged.items():
-        cure = "run it longer, take another method, or accept it as it is with --allow-unconverged"
-        _say(f"error: {word}: {verdict}; {cure}")
-    if done.failures:
-        raise typer.Exit(1)
-    if unconverged:
-        raise typer.Exit(UNCONVERGED)
+    try:
+        refuse_unconverged(done.unconverged(), allow_unconverged)
+    finally:
+        if done.failures:
+            raise typer.Exit(1)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from binn_prob.cli_options import Sites, number_or_ids
+from binn_prob.cli_options import DataSeed, Json, Sites, number_or_ids
+from binn_prob.cli_results import show_summary
 from binn_prob.errors import InputError
 
 __all__ = ["data_app"]
@@ -38,13 +39,14 @@ def fetch(
 
 @data_app.command()
 def describe(
-    name: Annotated[str, typer.Argument(help="synthetic or new-york")],
+    name: Annotated[str, typer.Argument(help="synthetic, new-york, new-york-grid, or a netCDF file of sites")],
     sites: Sites = None,
-    seed: Annotated[int, typer.Option(help="Of the synthetic sites, or of the choice of sites.")] = 0,
+    data_seed: DataSeed = None,
     folder: Folder = None,
+    as_json: Json = False,
 ) -> None:
     """Print how many sites and observations there are, what they hold, and what was left out and why."""
-    import binn_prob.data
+    from binn_prob import data
 
-    table = binn_prob.data.describe(binn_prob.data.load(name, sites=number_or_ids(sites), seed=seed, folder=folder))
-    typer.echo(table.to_string(float_format="{:.6g}".format))
+    sites_there = data.load(name, sites=number_or_ids(sites), seed=data_seed or 0, folder=folder)
+    show_summary(data.describe(sites_there), as_json=as_json)

@@ -18,6 +18,7 @@ __all__ = [
     "Allow",
     "Config",
     "Data",
+    "DataSeed",
     "Device",
     "Json",
     "Model",
@@ -73,7 +74,10 @@ Methods = Annotated[
         autocompletion=one_of(*METHOD_WORDS),
     ),
 ]
-Seed = Annotated[int | None, typer.Option(help="Determines every random number. [default: 0]")]
+Seed = Annotated[int | None, typer.Option(help="Of the fits: determines every random number in them. [default: 0]")]
+DataSeed = Annotated[
+    int | None, typer.Option(help="Of the synthetic sites, or of the choice of so many sites. [default: 0]")
+]
 Split = Annotated[
     str | None,
     typer.Option(
@@ -113,8 +117,9 @@ Noise = Annotated[
 Reference = Annotated[str | None, typer.Option(help="Method that the others are compared with.")]
 
 _SETTINGS: dict[str, Any] = {
-    "data": Data, "sites": Sites, "model": Model, "method": Methods, "seed": Seed, "split": Split,
-    "test_fraction": Fraction, "first_stage": FirstStage, "device": Device, "precision": Precision, "name": Name,
+    "data": Data, "sites": Sites, "data_seed": DataSeed, "model": Model, "method": Methods, "seed": Seed,
+    "split": Split, "test_fraction": Fraction, "first_stage": FirstStage, "device": Device, "precision": Precision,
+    "name": Name,
 }  # fmt: skip
 """The options that are settings of a run, in the order of ``--help``."""
 
@@ -151,7 +156,7 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
     method, first_stage = given["method"], given["first_stage"]
     return {
         **{name: given[name] for name in ("name", "seed", "device", "precision")},
-        "data": {"name": given["data"], "sites": number_or_ids(given["sites"])},
+        "data": {"name": given["data"], "sites": number_or_ids(given["sites"]), "seed": given["data_seed"]},
         "split": {"by": given["split"], "test_fraction": given["test_fraction"]},
         "model": {"name": given["model"]},
         "first_stage": None if first_stage is None else str(first_stage),

@@ -12,10 +12,14 @@ import typer
 from binn_prob.cli_options import Allow, Json, Reference
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from binn_prob.results.compare import Comparison
     from binn_prob.results.convergence import Convergence, Verdict
 
-__all__ = ["UNCONVERGED", "diagnose", "report", "show", "show_recovery", "show_verdicts"]
+__all__ = [
+    "UNCONVERGED", "diagnose", "refuse_unconverged", "report", "show", "show_recovery", "show_summary", "show_verdicts",
+]  # fmt: skip
 
 UNCONVERGED = 3
 """Exit status where a method to be trusted has not converged."""
@@ -24,13 +28,16 @@ Runs = Annotated[list[Path], typer.Argument(help="Folders of runs, or single fil
 Out = Annotated[Path | None, typer.Option(help="Folder for the report. [default: that of the only run]")]
 
 
-def report(runs: Runs, reference: Reference = None, out: Out = None, as_json: Json = False) -> None:
+def report(
+    runs: Runs, reference: Reference = None, out: Out = None, allow_unconverged: Allow = False, as_json: Json = False
+) -> None:
     """Compare the posteriors that runs have left: scores, figures, and a page to read."""
     from binn_prob.reporting import report
 
     comparison, folder = report(runs, reference, out)
     show(comparison, as_json=as_json)
     typer.echo(folder / "report.html", err=as_json)
+    refuse_unconverged(comparison.unconverged(), allow_unconverged)
 
 
 def diagnose(runs: Runs, allow_unconverged: Allow = False, as_json: Json = False) -> None:
@@ -47,6 +54,24 @@ def diagnose(runs: Runs, allow_unconverged: Allow = False, as_json: Json = False
             typer.echo("\n".join(_told(name, one)))
     if not allow_unconverged and not all(verdict.converged for verdict in verdicts.values()):
         raise typer.Exit(UNCONVERGED)
+
+
+def refuse_unconverged(verdicts: Mapping[str, Verdict], allow_unconverged: bool) -> None:
+    """Say which methods have not converged that were to be trusted, and exit accordingly, unless that is allowed."""
+    found = {} if allow_unconverged else {name: one for name, one in verdicts.items() if not one.converged}
+    for name, verdict in found.items():
+        cure = "run it longer, take another method, or accept it as it is with --allow-unconverged"
+        typer.echo(f"error: {name}: {verdict}; {cure}", err=True)
+    if found:
+        raise typer.Exit(UNCONVERGED)
+
+
+def show_summary(summary: pd.DataFrame, *, as_json: bool) -> None:
+    """Print what sites are, as a table or, for machines, as JSON."""
+    if as_json:
+        typer.echo(json.dumps({str(name): float(value) for name, value in summary["value"].items()}, indent=1))
+    else:
+        typer.echo(summary.to_string(float_format="{:.6g}".format))
 
 
 def show_verdicts(verdicts: Mapping[str, Verdict], *, as_json: bool) -> None:

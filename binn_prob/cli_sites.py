@@ -13,17 +13,18 @@ from binn_prob.cli_options import (
     METHOD_WORDS,
     Config,
     Data,
+    DataSeed,
     Device,
     Json,
     Model,
     Noise,
     Precision,
     Quiet,
-    Seed,
     Sites,
     number_or_ids,
     one_of,
 )
+from binn_prob.cli_results import refuse_unconverged, show_summary
 from binn_prob.devices import use_device
 
 __all__ = ["predict", "simulate"]
@@ -34,8 +35,9 @@ def simulate(
     data: Data = None,
     sites: Sites = None,
     model: Model = None,
+    data_seed: DataSeed = None,
     noise: Noise = None,
-    seed: Seed = None,
+    seed: Annotated[int | None, typer.Option(help="Of the truth and the observations. [default: 0]")] = None,
     device: Device = None,
     precision: Precision = None,
     config: Config = None,
@@ -46,23 +48,21 @@ def simulate(
     The forcing, the covariates and the depths are those of the sites; parameters and carbon are made up.
     """
     given = {
-        "data": {"name": data, "sites": number_or_ids(sites)}, "model": {"name": model}, "first_stage": None,
-        "device": device, "precision": precision, "simulation": {"seed": seed, "noise": noise},
+        "data": {"name": data, "sites": number_or_ids(sites), "seed": data_seed}, "model": {"name": model},
+        "first_stage": None, "device": device, "precision": precision, "simulation": {"seed": seed, "noise": noise},
     }  # fmt: skip
     settings = settings_of(given, config, None, resume=False, defaults={"simulation": {}})
     use_device(settings.device, settings.precision)
 
     from binn_prob import data as sources
+    from binn_prob.data.storage import checked_path
     from binn_prob.sites import loaded
 
+    path = checked_path(out)
     made = loaded(settings)
-    sources.save(made, out)
-    summary = sources.describe(made)
-    if as_json:
-        typer.echo(json.dumps(json.loads(summary["value"].to_json()), indent=1))
-    else:
-        typer.echo(summary.to_string(float_format="{:.6g}".format))
-    typer.echo(out, err=as_json)
+    sources.save(made, path)
+    show_summary(sources.describe(made), as_json=as_json)
+    typer.echo(path, err=as_json)
 
 
 def predict(
@@ -78,10 +78,13 @@ def predict(
             autocompletion=one_of(*METHOD_WORDS),
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the synthetic sites, or of the choice of sites.")] = 0,
+    data_seed: DataSeed = None,
     device: Device = None,
     precision: Precision = None,
     out: Annotated[Path | None, typer.Option(help="Folder. [default: prediction-<data> in that of the run]")] = None,
+    allow_unconverged: Annotated[
+        bool, typer.Option("--allow-unconverged", help="Exit with 0 also if a posterior has not converged.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -93,11 +96,12 @@ def predict(
 
     words = None if method is None else [word.strip() for one in method for word in one.split(",")]
     say = (lambda message: None) if quiet else (lambda message: typer.echo(message, err=True))
-    source = {"name": data, "sites": number_or_ids(sites), "seed": seed}
-    found, folder = predict(run, source, words, out, device=device, precision=precision, say=say)
+    source = {"name": data, "sites": number_or_ids(sites), "seed": data_seed or 0}
+    done = predict(run, source, words, out, device=device, precision=precision, say=say)
     if as_json:
-        typer.echo(json.dumps({name: table.to_dict("records") for name, table in found.items()}, indent=1))
+        typer.echo(json.dumps({name: table.to_dict("records") for name, table in done.processes.items()}, indent=1))
     else:
-        for name, table in found.items():
+        for name, table in done.processes.items():
             typer.echo(f"{name}\n{table.to_string(index=False, float_format='{:.4g}'.format)}")
-    typer.echo(folder, err=as_json)
+    typer.echo(done.folder, err=as_json)
+    refuse_unconverged(done.verdicts, allow_unconverged)

@@ -143,7 +143,8 @@ def upscale(
     model = as_model(model, written_out(first.model))
     origin: dict[str, str | int | float] = {"seed": _seed(seed), "data_fingerprint": fingerprint(first.dataset)}
     identity = _identity(model, method, origin)
-    identity["first"] = _identity(first.model, first.method, first.attributes)
+    of_first = {name: value for name, value in first.attributes.items() if name in origin}
+    identity["first"] = _identity(first.model, first.method, of_first)
     if checkpoint is not None:
         identity["first"]["draws"] = _fingerprint_of_draws(first.draws)
     with _opened(checkpoint, resume, identity) as held:

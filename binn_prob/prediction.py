@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from binn_prob.devices import use_device
 from binn_prob.errors import InputError
 from binn_prob.files import replacing
 from binn_prob.saved import run_file
-from binn_prob.settings import DataSettings, Settings
+from binn_prob.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["predict"]
+    from binn_prob.results.convergence import Verdict
+
+__all__ = ["Predicted", "predict"]
+
+
+class Predicted(NamedTuple):
+    """What a prediction leaves behind."""
+
+    folder: Path
+    processes: Mapping[str, pd.DataFrame]
+    """Method → the six processes, averaged over the sites"""
+    verdicts: Mapping[str, Verdict]
+    """Method → whether the fit has converged that predicts"""
 
 
 def predict(
@@ -27,7 +39,7 @@ def predict(
     device: str | None = None,
     precision: str | None = None,
     say: Callable[[str], object] = lambda message: None,
-) -> tuple[dict[str, pd.DataFrame], Path]:
+) -> Predicted:
     """Predict sites from the posteriors of a run, and write what comes out.
 
     Parameters
@@ -40,7 +52,7 @@ def predict(
         Words of the methods.  Default: the reference of the run, else its first method.
     out : path, optional
         Folder to write to: for each method ``prediction_<method>.nc`` with all draws, ``prediction_<method>.csv`` with
-        :func:`binn_prob.results.summary.by_site`, and ``maps_<method>.png`` and ``.pdf``.  Default:
+        :func:`binn_prob.results.summary.by_site`, and ``maps_<method>.png`` and ``.pdf``; empty or new.  Default:
         ``prediction-<data>`` in the folder of the run.
     device, precision : str, optional
         Default: as the run had them.
@@ -49,8 +61,7 @@ def predict(
 
     Returns
     -------
-    tuple
-        For each method the processes, averaged over the sites, and the folder.
+    Predicted
 
     Raises
     ------
@@ -58,19 +69,18 @@ def predict(
         As :func:`binn_prob.load_fit`, :func:`binn_prob.data.load` and :meth:`binn_prob.inference.Fit.predict`.
     """
     settings = Settings.from_yaml(run_file(run, "settings.yaml"), device=device, precision=precision)
-    which = DataSettings(**data)
     use_device(settings.device, settings.precision)
 
     from binn_prob import data as sources
     from binn_prob.results import plots, storage, summary
     from binn_prob.saved import load_fit
 
-    sites = sources.validate(sources.load(**which.model_dump()))
+    folder = Path(out) if out is not None else Path(run) / f"prediction-{Path(data['name']).stem}"
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise InputError(f"{folder}, where there is something", "an empty or a new folder", "give another --out")
+    sites = sources.validate(sources.load(**data))
     words = methods or [settings.reference or next(iter(settings.build_methods()))]
     fits = {word: load_fit(run, word) for word in words}
-    folder = Path(out) if out is not None else Path(run) / f"prediction-{Path(which.name).stem}"
-    if folder.is_file():
-        raise InputError(f"{folder}, which is a file", "a folder for the predictions", "give another --out")
     folder.mkdir(parents=True, exist_ok=True)
     found = {}
     for number, (word, fit) in enumerate(fits.items(), start=1):
@@ -84,4 +94,4 @@ def predict(
             with replacing(folder / f"maps_{word}.{ending}") as temporary:
                 temporary.write_bytes(written)
         found[word] = summary.processes(tree)
-    return found, folder
+    return Predicted(folder, found, {word: fit.verdict for word, fit in fits.items()})

@@ -81,8 +81,12 @@ def report(
         got = f"{', '.join(map(str, runs))} without a folder for their report"
         raise InputError(got, "the folder of one run, or --out", "add --out")
     folder = Path(runs[0] if out is None else out)
-    comparison = compare(trees, reference=_reference(Path(runs[0]), trees) if reference is None else reference)
-    command = shlex.join(["binn-prob", "report", *map(str, runs), "--out", str(folder)])
+    if folder.is_file():
+        raise InputError(f"{folder}, which is a file", "a folder for the report", "give another --out")
+    chosen = _reference(Path(runs[0]), trees) if reference is None else reference
+    comparison = compare(trees, reference=chosen)
+    named = [] if chosen is None else ["--reference", chosen]
+    command = shlex.join(["binn-prob", "report", *map(str, runs), *named, "--out", str(folder)])
     comparison.save(folder, command=command, posteriors=False)
     return comparison, folder
 
@@ -98,9 +102,9 @@ def _files(run: Path) -> list[Path]:
 
 
 def _reference(run: Path, trees: dict[str, xr.DataTree]) -> str | None:
-    """Return the reference of a run's settings, if it is among the posteriors."""
+    """Return the name of the reference of a run's settings, if it is among the posteriors."""
     from binn_prob.settings import Settings
 
     path = run / "settings.yaml"
     word = Settings.from_yaml(path).reference if path.is_file() else None
-    return word if word in trees else None
+    return next((name for name in (word, f"{word}-{run.resolve().name}") if name in trees), None)

@@ -10,14 +10,12 @@ from binn_prob.errors import InputError
 
 if TYPE_CHECKING:
     import jax
+    import numpy as np
     import xarray as xr
 
     from binn_prob.inference import Fit, Model
 
 __all__ = ["load_fit", "run_file"]
-
-_ORIGIN = ("seed", "data_fingerprint", "peak_memory", "first_stage", "first_stage_convergence")
-"""Attributes that a fit keeps beside those that it writes of itself."""
 
 
 def load_fit(folder: str | Path, method: str | None = None) -> Fit:
@@ -75,8 +73,9 @@ def load_fit(folder: str | Path, method: str | None = None) -> Fit:
         wall_seconds=float(tree.attrs.get("wall_seconds", math.nan)),
         gradients=float(tree.attrs.get("gradients", math.nan)),
         markov_chain=is_markov_chain(tree),
+        sample_stats=_statistics(tree, train),  # type: ignore[arg-type]
         options=how["options"],
-        attributes={name: tree.attrs[name] for name in _ORIGIN if name in tree.attrs},
+        attributes={str(name): value for name, value in tree.attrs.items()},  # those of the fit itself
         check=data.validate,
         judged=verdict(tree),
     )
@@ -95,6 +94,16 @@ def run_file(folder: str | Path, name: str) -> Path:
         expected = "the folder of a run, such as 'binn-prob fit --out run' leaves"
         raise InputError(f"{folder}, where there is no {name}", expected, "correct the folder, or finish that run")
     return path
+
+
+def _statistics(tree: xr.DataTree, train: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return the diagnostics as a fit holds them."""
+    if "sample_stats" not in tree.children:
+        return {}
+    held = tree.children["sample_stats"].to_dataset()
+    held = held.sel(site=train["site"]) if "site" in held.dims else held
+    ordered = held.transpose("chain", "draw", ..., missing_dims="ignore")
+    return {str(name): values.to_numpy() for name, values in ordered.items()}
 
 
 def _draws(latents: xr.Dataset, model: Model, train: xr.Dataset) -> dict[str, jax.Array]:

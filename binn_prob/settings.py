@@ -55,6 +55,10 @@ class DataSettings(_Section):
     folder: str | None = None
     """folder with the published files; default: the cache of downloads"""
 
+    def absolute_folder(self) -> str | None:
+        """Return the path of the folder in full, so that it means the same in any other."""
+        return None if self.folder is None else str(Path(self.folder).expanduser().absolute())
+
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -208,7 +212,7 @@ class Settings(_Section):
         methods = {word: written_out(method) for word, method in self.build_methods().items()}
         return Settings(
             **self.model_dump(include={"name", "seed", "device", "simulation", "split"}),
-            data=self.data.model_dump() | {"name": absolute(self.data.name)},
+            data=self.data.model_dump() | {"name": absolute(self.data.name), "folder": self.data.absolute_folder()},
             first_stage=None if self.first_stage is None else str(Path(self.first_stage).absolute()),
             precision=chosen_precision(self.precision),
             model={"name": self.model.name, "options": written_out(self.build_model())},
@@ -280,6 +284,8 @@ def _override(value: Any, given: Any) -> Any:
     """Return ``given`` in the place of ``value``, a section key by key."""
     if isinstance(given, dict):
         named = {key: one for key, one in given.items() if one is not None}
+        if value is None:
+            return named
         return value | named if isinstance(value, dict) else named or value
     if isinstance(given, list) and isinstance(value, dict):
         return {name: value.get(name) for name in given}

@@ -23,7 +23,9 @@ def simulate(model: Any, dataset: xr.Dataset, seed: int = 0, noise: float | None
     A posterior of the same model, fitted to what was simulated, is calibrated if the method is right: over many sites
     the true parameters have uniform ranks among its draws, and its 90 % intervals hold 90 % of them.  With independent
     sites (``"site"``) one such data set is as many replicates of simulation-based calibration as it has sites (Talts et
-    al. 2018, arXiv:1804.06788).  With a network (``"binn"``) the truth is a smooth function of the covariates.
+    al. 2018, arXiv:1804.06788).  With a network (``"binn"``) the truth is a smooth function of the covariates, the same
+    draw of the weights at all sites, and so one replicate.  All this holds with the noise of the model's likelihood;
+    with another ``noise`` the model is wrong about it, and ranks need not be uniform.
 
     Parameters
     ----------

@@ -46,15 +46,17 @@ class Run:
     """None if none was asked for, or no method could fit"""
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     """Method → whether it has converged, and why not"""
-    trusted: tuple[str, ...] = ()
-    """Methods that must have converged for the run to mean what it says: the reference of a comparison, or, where there
-    is none, all Markov chains; without a comparison every method"""
     failures: Mapping[str, str] = field(default_factory=dict)
     """Method → why it could not fit"""
 
     def unconverged(self) -> dict[str, Verdict]:
-        """Return the verdicts on those of the trusted methods that have not converged."""
-        return {word: self.verdicts[word] for word in self.trusted if not self.verdicts[word].converged}
+        """Return the verdicts on the methods that have not converged though the run rests on them.
+
+        Without a comparison that is every method; with one see :meth:`Comparison.unconverged`.
+        """
+        if self.comparison is not None:
+            return self.comparison.unconverged()
+        return {word: verdict for word, verdict in self.verdicts.items() if not verdict.converged}
 
 
 def run(
@@ -194,7 +196,6 @@ def _finished(trees: Mapping[str, xr.DataTree], reference: str | None, record: R
     """Judge what was fitted and, if asked, compare it and write table, figures and report."""
     from binn_prob.results.compare import compare
     from binn_prob.results.convergence import summarise
-    from binn_prob.results.posterior import is_markov_chain
 
     comparison = None
     if compared and trees:
@@ -209,11 +210,7 @@ def _finished(trees: Mapping[str, xr.DataTree], reference: str | None, record: R
         if found.sites is not None:  # the verdict names but a few of them
             with replacing(record.folder / f"convergence_{word}.csv") as temporary:
                 found.sites.to_dataframe().to_csv(temporary)
-    trusted = tuple(trees)
-    if comparison is not None:
-        chains = tuple(word for word, tree in trees.items() if is_markov_chain(tree))
-        trusted = chains if comparison.reference is None else (comparison.reference,)
-    return Run(record.folder, comparison, verdicts, trusted, record.failures)
+    return Run(record.folder, comparison, verdicts, record.failures)
 
 
 def run_folder(name: str, out: str | Path | None = None, *, resume: bool = False) -> Path:

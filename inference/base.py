@@ -185,8 +185,9 @@ class Fit:
             If the sites are not what they must be, the model knows nothing about sites it was not fitted to, or they
             are a mixture of fitted sites and others, of which each has its own kind of draws.
         """
+        dataset = self.check(dataset)
         draws = self._draws_at(dataset)
-        profiles = self.model.prepare(self.check(dataset), self.encoding)
+        profiles = self.model.prepare(dataset, self.encoding)
         options = tuple(sorted(self.options.items()))
         unobserved = profiles.without_observations()
         drawn = predictive.draw(self.model, options, self.key if key is None else key, draws, unobserved)

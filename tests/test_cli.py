@@ -62,6 +62,7 @@ WRONG_ARGUMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "simulation of nothing": ("simulate --noise -1 --out sites.nc", ("simulation.noise = -1",)),
     "simulation into nothing": ("simulate", ("--out",)),
     "simulation into another file": ("simulate --sites 2 --out sites.csv", ("sites.csv", ".nc")),
+    "simulation over a file": ("simulate --sites 2 --out there.nc", ("there.nc", "there already")),
     "prediction from nowhere": ("predict nowhere", ("nowhere", "settings.yaml")),
 }
 
@@ -121,6 +122,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
 @pytest.mark.parametrize("case", WRONG_ARGUMENTS)
 def test_wrong_arguments(case: str, refused: Callable[..., None]) -> None:
     arguments, words = WRONG_ARGUMENTS[case]
+    Path("there.nc").write_text("kept")
     refused(arguments.split(), *words)
 
 

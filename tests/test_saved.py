@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ import binn_prob as bp
 from binn_prob import cli
 from binn_prob.inference import Fit
 from binn_prob.results import storage
+from binn_prob.results.convergence import summarise
 from binn_prob.sites import chosen
 
 pytestmark = pytest.mark.usefixtures("soil_that_costs_nothing")
@@ -66,6 +68,20 @@ def test_a_fit_predicts_what_it_did(run: Path, method: str) -> None:
         xr.testing.assert_identical(predicted[name].to_dataset(), saved[f"held_out/{name}"].to_dataset())
 
 
+def test_diagnostics_come_back(run: Path, tmp_path: Path) -> None:
+    tree = storage.load(run / "posterior_vi.nc")
+    shape = (tree["posterior"].sizes["chain"], tree["posterior"].sizes["draw"])
+    diverging = xr.Dataset({"diverging": (("chain", "draw"), np.arange(np.prod(shape)).reshape(shape) == 3)})
+    tree["sample_stats"] = xr.DataTree(diverging)
+    tree.attrs |= {"markov_chain": 1, "pareto_k": 0.9}
+    shutil.copy(run / "settings.yaml", tmp_path)
+    storage.save(tree, tmp_path / "posterior_vi.nc")
+    again = bp.load_fit(tmp_path).posterior()
+    assert again.attrs["pareto_k"] == 0.9
+    np.testing.assert_array_equal(again["sample_stats/diverging"], diverging["diverging"])
+    assert "diver" in str(summarise(again).verdict)
+
+
 def test_the_method_is_by_default_the_reference(run: Path) -> None:
     assert bp.load_fit(run).method.name == "vi"
 
@@ -73,8 +89,9 @@ def test_the_method_is_by_default_the_reference(run: Path) -> None:
 def test_predictions_are_written(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = bp.data.save(bp.data.load("synthetic", sites=5, seed=9), tmp_path / "others.nc")
     out = tmp_path / "out"
-    assert cli.main(["predict", str(run), "--data", str(data), "--method", "vi,mc_dropout", "--out", str(out)]) == 0
+    assert cli.main(["predict", str(run), "--data", str(data), "--method", "vi,mc_dropout", "--out", str(out)]) == 3
     answer = capsys.readouterr()
+    assert "error: vi: not converged" in answer.err
     assert answer.out.splitlines()[-1] == str(out)
     assert "vertical_transport_rate" in answer.out
     assert "mc_dropout (2 of 2): 5 sites" in answer.err
@@ -93,7 +110,8 @@ def test_predictions_as_json(run: Path, tmp_path: Path, capsys: pytest.CaptureFi
     saved = storage.load(run / "posterior_vi.nc")
     fitted = bp.data.load("synthetic", sites=8).sel(site=saved["posterior"]["site"].values)
     data, out = bp.data.save(fitted, tmp_path / "fitted.nc"), tmp_path / "out"
-    assert cli.main(["predict", str(run), "--data", str(data), "--json", "--quiet", "--out", str(out)]) == 0
+    arguments = ["--data", str(data), "--json", "--quiet", "--allow-unconverged", "--out", str(out)]
+    assert cli.main(["predict", str(run), *arguments]) == 0
     answer = capsys.readouterr()
     assert answer.err.split() == [str(out)]
     (rows,) = json.loads(answer.out).values()
@@ -123,10 +141,44 @@ def test_what_cannot_be_loaded_is_refused(run: Path, tmp_path: Path) -> None:
         bp.load_fit(copy)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--data nonsense", "'nonsense'"),
+        ("--data synthetic --sites 0", "sites 0"),
+        ("--data synthetic --data-seed -1", "seed -1"),
+        ("--data synthetic --method nuts", "'nuts'"),
+        ("--data synthetic --out {run}", "an empty or a new folder"),
+    ],
+)
+def test_wrong_predictions_are_refused_in_one_line(
+    arguments: str, words: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["predict", str(run), *arguments.format(run=run).split()]) == 2
+    answer = capsys.readouterr().err
+    assert answer.count("\n") == 1
+    assert words in answer
+    assert not list(run.glob("prediction-*"))
+
+
+def test_a_single_site_can_be_predicted(run: Path, tmp_path: Path) -> None:
+    data = bp.data.save(bp.data.load("synthetic", sites=1, seed=9), tmp_path / "one.nc")
+    tree = bp.load_fit(run).predict(bp.data.load(str(data)))
+    assert tree["posterior"].sizes["site"] == 1
+
+
 def test_a_mixture_of_fitted_and_other_sites_is_refused(run: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     assert cli.main(["predict", str(run), "--data", "synthetic", "--sites", "8", "--out", out]) == 2
     assert not Path(out, "prediction_vi.nc").exists()
+
+
+def test_recovery_simulates_whatever_the_file_says(run: Path) -> None:
+    """A file that a comparison has left says that nothing is simulated."""
+    assert bp.Settings.from_yaml(run / "settings.yaml").simulation is None
+    settings = bp.Settings.from_yaml(run / "settings.yaml", simulation={"noise": None, "seed": None})
+    assert settings.simulation is not None
+    assert (settings.simulation.noise, settings.simulation.seed) == (None, 0)
 
 
 def test_recovery_from_the_shell(

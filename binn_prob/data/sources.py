@@ -21,7 +21,7 @@ __all__ = ["NAMES", "absolute", "is_file_name", "load"]
 NAMES = ("synthetic", "new-york", "new-york-grid")
 """Names of datasets; anything else is the path of a file."""
 
-_ENDINGS = (".nc", ".nc4")
+_ENDING = ".nc"
 
 _SYNTHETIC_SITES = 64
 
@@ -82,7 +82,7 @@ def load(
 
 def is_file_name(name: str) -> bool:
     """Say whether a name is the path of a file of sites, by its ending."""
-    return name.endswith(_ENDINGS)
+    return name.endswith(_ENDING)
 
 
 def absolute(name: str) -> str:
@@ -95,7 +95,7 @@ def _read(name: str, folder: str | os.PathLike[str] | None) -> xr.Dataset:
     if is_file_name(name):
         from binn_prob.data import storage
 
-        return storage.read(name)
+        return storage.read(absolute(name))
     from binn_prob.data import new_york
 
     dataset: xr.Dataset = new_york.read(folder) if name == "new-york" else new_york.read_grid(folder)

@@ -1,3 +1,6 @@
-from . import calibration, compare, convergence, distance, plots, posterior, report
+from . import calibration, compare, convergence, distance, plots, posterior, recalibration, recovery, report, summary
 
-__all__ = ["calibration", "compare", "convergence", "distance", "plots", "posterior", "report"]
+__all__ = [
+    "calibration", "compare", "convergence", "distance", "plots", "posterior", "recalibration", "recovery", "report",
+    "summary",
+]  # fmt: skip

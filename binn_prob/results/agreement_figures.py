@@ -105,8 +105,8 @@ def ranks(trees: Trees, kind: Kind = "parameters") -> Figure:
     """
     places = {name: recovery.ranks(tree, kind) for name, tree in trees.items()}
     first = next(iter(places.values()))
-    names = [str(name) for name in first.indexes[DIMENSION[kind]]]
-    columns = 7 if kind == "parameters" else 6
+    names = [str(name) for name in first.indexes[DIMENSION[kind]] if _known_to_some_degree(trees, kind, str(name))]
+    columns = 7 if kind == "parameters" else 5
     figure, axes = panels(-(-len(names) // columns), columns, (1.5, 1.3), sharex=True, sharey=True)
     for axis, quantity in zip(axes.flat, names, strict=False):
         uniform_band(axis, first.sizes["site"], "0.88")
@@ -118,6 +118,11 @@ def ranks(trees: Trees, kind: Kind = "parameters") -> Figure:
     figure.supylabel("distribution function - uniform")
     legend(figure, axes[0, 0], above=True)
     return figure
+
+
+def _known_to_some_degree(trees: Trees, kind: Kind, name: str) -> bool:
+    """Say whether a parameter or process is other than the same in all draws of all methods, as what is forced is."""
+    return any(bool((distance.spread(tree, kind)[1].sel({DIMENSION[kind]: name}) > 0).any()) for tree in trees.values())
 
 
 @styled

@@ -21,7 +21,7 @@ from binn_prob.results.conclusions import Conclusion, conclude
 from binn_prob.results.convergence import Verdict
 from binn_prob.results.drawing import PART_LABELS, label
 from binn_prob.results.measures import Row
-from binn_prob.results.posterior import HELD_OUT, group, parts, save
+from binn_prob.results.posterior import HELD_OUT, group, is_markov_chain, parts, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,6 +87,15 @@ class Comparison:
         """Return for each method whether it has converged, and why not."""
         return {name: found.verdict for name, found in self.convergence.items()}
 
+    def unconverged(self) -> dict[str, Verdict]:
+        """Return the verdicts on those methods that have not converged though the comparison rests on them.
+
+        These are the reference or, where there is none, all Markov chains.
+        """
+        chains = [name for name, tree in self.trees.items() if is_markov_chain(tree)]
+        trusted = chains if self.reference is None else [self.reference]
+        return {name: verdict for name, verdict in self.verdicts().items() if name in trusted and not verdict.converged}
+
     def conclusions(self) -> dict[str, Conclusion]:
         """Return in a sentence whether the intervals of each method can be believed: see ``results.conclusions``."""
         return conclude(self.scores, self.verdicts(), self.reference)
@@ -96,11 +105,39 @@ class Comparison:
         return _write_all(self._drawn(), Path(folder))
 
     def report(self, path: str | Path, *, command: str | None = None) -> Path:
-        """Write the report, one HTML page that needs nothing else; ``command`` says how to make it again."""
-        from binn_prob.results import plots, report
+        """Write the report, one HTML page that needs nothing else, and beside it what machines read.
 
-        drawn = {name: plots.png(figure) for name, figure in self._drawn().items()}
-        return report.write(self, path, drawn, command=command)
+        Parameters
+        ----------
+        path : path
+            Of the page, such as ``report.html``, in a folder that exists.  The same in Markdown stands beside it, with
+            ``comparison.csv``, ``comparison.json`` and ``figures/*.png`` and ``*.pdf``.
+        command : str, optional
+            The command that makes the comparison again.
+
+        Returns
+        -------
+        Path
+            The page.
+
+        Raises
+        ------
+        InputError
+            If the path does not end in ``.html``, or its folder does not exist.
+        """
+        from binn_prob.results import report
+
+        page = Path(path)
+        if page.suffix != ".html":
+            raise InputError(f"a report called {page}", "a path that ends in .html", "correct the path")
+        with replacing(page.with_name("comparison.csv")) as temporary:
+            self.scores.to_csv(temporary, index=False)
+        with replacing(page.with_name("comparison.json")) as temporary:
+            temporary.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False), encoding="utf-8")
+        drawn = {name: written.read_bytes() for name, written in self.figures(page.with_name("figures")).items()}
+        for each in (page.with_suffix(".md"), page):
+            report.write(self, each, drawn, command=command)
+        return page
 
     def save(self, folder: str | Path, *, command: str | None = None, posteriors: bool = True) -> Path:
         """Write scores, posteriors, figures and report into a folder, which is made if need be.
@@ -108,20 +145,11 @@ class Comparison:
         The folder then holds ``comparison.csv`` and ``comparison.json``, ``figures/*.png`` and ``*.pdf``,
         ``report.html`` and ``report.md`` and, unless ``posteriors`` is False, ``posterior_<method>.nc``.
         """
-        from binn_prob.results import report
-
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / "comparison.csv") as temporary:
-            self.scores.to_csv(temporary, index=False)
-        with replacing(folder / "comparison.json") as temporary:
-            temporary.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False), encoding="utf-8")
         for name, tree in self.trees.items() if posteriors else ():
             save(tree, folder / f"posterior_{name}.nc")
-        paths = _write_all(self._drawn(), folder / "figures")
-        drawn = {name: path.read_bytes() for name, path in paths.items()}
-        for page in ("report.html", "report.md"):
-            report.write(self, folder / page, drawn, command=command)
+        self.report(folder / "report.html", command=command)
         return folder
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """What all figures share: one colour and line per method, panels, legends, units.
 
-The colours are from the colour-blind safe palette of Okabe and Ito 2008 (Color Universal Design).  Every method also
-has a line style of its own, so that figures can be read in grey.
+The colours are from the colour-blind safe palette of Okabe and Ito 2008 (Color Universal Design).  Up to seven methods
+also have line styles of their own, so that figures can be read in grey.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -36,11 +36,13 @@ SOC_UNIT = "kg C m$^{-3}$"
 
 _LABELS = {
     "mc_dropout": "MC dropout", "vi": "VI", "nuts": "NUTS", "deep_ensemble": "deep ensemble", "laplace": "Laplace",
-    "site_nuts": "NUTS by site", "proda_metropolis": "PRODA's Metropolis",
+    "site_nuts": "NUTS by site", "proda_metropolis": "PRODA's Metropolis", "sghmc": "SGHMC",
+    "upscaling": "PRODA's second stage",
 }  # fmt: skip
 _COLOURS = {"mc_dropout": "#D55E00", "vi": "#009E73", "nuts": "#0072B2"}
 _MORE_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = {"mc_dropout": ":", "vi": "--", "nuts": "-"}
+_MORE_LINES = ("-.", (0, (6, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)))
 CHAIN_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 """Colours of chains, in turn."""
 
@@ -78,20 +80,27 @@ def label(method: str) -> str:
 
 def colours(methods: Iterable[str]) -> dict[str, str]:
     """Return the colour of each method: the same in all figures for three of them, the next free one for others."""
-    found: dict[str, str] = {}
-    for name in methods:
-        own = _COLOURS.get(name.partition(" ")[0])
-        free = [colour for colour in (*_MORE_COLOURS, *_COLOURS.values()) if colour not in found.values()]
-        found[name] = own if own is not None and own in free else (free or _MORE_COLOURS)[0]
-    return found
+    return _handed_out(methods, _COLOURS, _MORE_COLOURS)
 
 
 def lines(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return the colour, line style and legend entry of each method, as arguments of matplotlib."""
+    methods = list(methods)
+    styles = _handed_out(methods, _LINES, _MORE_LINES)
     return {
-        name: {"color": colour, "linestyle": _LINES.get(name.partition(" ")[0], "-."), "label": label(name)}
+        name: {"color": colour, "linestyle": styles[name], "label": label(name)}
         for name, colour in colours(methods).items()
     }
+
+
+def _handed_out(methods: Iterable[str], of_some: Mapping[str, Any], more: tuple[Any, ...]) -> dict[str, Any]:
+    """Return for each method what is its own, if another has not got it, or the next that is free."""
+    found: dict[str, Any] = {}
+    for name in methods:
+        own = of_some.get(name.partition(" ")[0])
+        free = [one for one in (*more, *of_some.values()) if one not in found.values()]
+        found[name] = own if own is not None and own in free else (free or more)[0]
+    return found
 
 
 def panels(rows: int, columns: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, NDArray[Any]]:

@@ -41,7 +41,7 @@ For the reference itself, one half of its chains is held against the other: what
 """
 
 _DRAWS = 1000
-"""Draws of each posterior that are compared: the same number, so that the bias of the estimates is the same for all."""
+"""Most draws of each posterior that are compared: of two as many as the one with fewer has."""
 
 _SITES = 100
 """Sites that :func:`joint` looks at, evenly spaced; its errors say what that leaves open."""

@@ -21,17 +21,14 @@ import xarray as xr
 from binn_prob.results.posterior import group, is_markov_chain
 from binn_prob.results.scores import Array, Measure, Score, from_sums
 
-__all__ = ["MEASURES", "RELIABLE", "by_observation", "differences", "scores"]
-
-RELIABLE = 0.7
-"""Largest Pareto k-hat with which the weights of an observation can be relied on (Vehtari et al. 2024, section 3)."""
+__all__ = ["MEASURES", "by_observation", "differences", "scores"]
 
 _FEWEST_DRAWS = 25
 """The tail of the weights is their largest fifth, to which a distribution with two parameters is fitted."""
 
 MEASURES: dict[str, Measure] = {
     "loo_log_score": Measure("log score of log SOC, each observation left out", "{:.3f}", "calibration"),
-    "loo_unreliable": Measure(f"observations whose k-hat is above {RELIABLE}", "{:.1%}", "calibration"),
+    "loo_unreliable": Measure("observations whose k-hat is too large", "{:.1%}", "calibration"),
     "loo_difference": Measure("log density of all left out, against the best", "{:.1f}", "calibration", "nat"),
 }
 
@@ -44,7 +41,9 @@ def by_observation(tree: xr.DataTree) -> xr.Dataset:
     xarray.Dataset
         With the dimensions (site, observation), NaN where there is no observation: ``log_density`` of log carbon and
         ``pareto_k``; NaN throughout where a log likelihood is not finite, there are fewer than 25 draws, or those that
-        count most are all the same.
+        count most are all the same.  The attribute ``good_k`` says up to which k-hat the weights of an observation can
+        be relied on, which is less with fewer draws (Vehtari, Simpson, Gelman, Yao and Gabry 2024, Pareto smoothed
+        importance sampling, Journal of Machine Learning Research 25, 72, section 3.2).
     """
     import arviz_stats
 
@@ -52,6 +51,7 @@ def by_observation(tree: xr.DataTree) -> xr.Dataset:
     observed = group(tree, "observed_data")["soc"].transpose("site", "observation").to_numpy()
     there = np.isfinite(observed)
     values = likely.to_numpy()[:, :, there].astype(np.float64)
+    good = math.nan
     found = {name: np.full(observed.shape, math.nan) for name in ("log_density", "pareto_k")}
     if _can_be_weighed(values) and (observed[there] > 0).all():
         flat = xr.DataTree.from_dict({"log_likelihood": xr.Dataset({"soc": (("chain", "draw", "seen"), values)})})
@@ -60,7 +60,9 @@ def by_observation(tree: xr.DataTree) -> xr.Dataset:
             loo = arviz_stats.loo(flat, pointwise=True, reff=_independent(values) if is_markov_chain(tree) else 1.0)
         found["log_density"][there] = np.asarray(loo.elpd_i) + np.log(observed[there])
         found["pareto_k"][there] = np.asarray(loo.pareto_k)
-    return xr.Dataset({name: (("site", "observation"), held) for name, held in found.items()}, {"site": likely["site"]})
+        good = float(loo.good_k)
+    variables = {name: (("site", "observation"), held) for name, held in found.items()}
+    return xr.Dataset(variables, {"site": likely["site"]}, {"good_k": good})
 
 
 def scores(points: xr.Dataset, seed: int = 0) -> dict[str, Score]:
@@ -69,7 +71,7 @@ def scores(points: xr.Dataset, seed: int = 0) -> dict[str, Score]:
     sums = {
         "number": number.astype(np.float64),
         "score": -np.nansum(points["log_density"].to_numpy(), axis=1),
-        "unreliable": (points["pareto_k"] > RELIABLE).to_numpy().sum(axis=1).astype(np.float64),
+        "unreliable": (points["pareto_k"] > points.attrs["good_k"]).to_numpy().sum(axis=1).astype(np.float64),
     }
     by_site = {name: values[number > 0] for name, values in sums.items()}
     return from_sums(

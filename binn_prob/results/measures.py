@@ -12,7 +12,7 @@ import xarray as xr
 from binn_prob.results import convergence, distance, joint, leave_one_out, recalibration, recovery, skill
 from binn_prob.results.distance import Kind
 from binn_prob.results.drawing import PART_LABELS
-from binn_prob.results.posterior import HELD_OUT, PROCESS_NAMES, group, parts
+from binn_prob.results.posterior import HELD_OUT, PROCESS_NAMES, parts
 from binn_prob.results.scores import Measure, Score
 
 __all__ = ["MEASURES", "Row", "Summary", "frame", "label", "printed", "rows", "summary", "wide"]
@@ -139,14 +139,13 @@ class Summary(NamedTuple):
     """By method, empty where a method has no such number"""
 
 
-def summary(scores: pd.DataFrame, *, each_process: bool = False) -> list[Summary]:
-    """Return the numbers on the whole as text, by section in order, and those on each process if asked for.
+def summary(scores: pd.DataFrame) -> list[Summary]:
+    """Return the numbers on the whole as text, by section in order.
 
     Numbers that no method has are left out, and where there are held-out sites, the predictions of fitted ones.
     """
     methods = list(dict.fromkeys(scores["method"]))
-    kinds = _OVERALL if each_process else _KINDS
-    chosen = scores[scores["of"].isin(kinds) & scores["value"].notna()]
+    chosen = scores[scores["of"].isin(_KINDS) & scores["value"].notna()]
     elsewhere = (scores["part"] == "held_out").any()
     found: dict[str, list[Summary]] = {measure.section: [] for measure in MEASURES.values()}
     for keys, held in chosen.groupby(["part", "of", "measure"], sort=False):
@@ -195,12 +194,9 @@ def _predictive(part: str, tree: xr.DataTree, seed: int) -> Iterator[Row]:
 
 
 def _recalibrated(tree: xr.DataTree, seed: int) -> Iterator[Row]:
-    """Yield what recalibration would do at the held-out sites, if there are a few for each fold."""
+    """Yield what recalibration would do at the held-out sites, if there are two places for each fold."""
     held_out = parts(tree).get(HELD_OUT)
-    if held_out is None:
-        return
-    observed = group(held_out, "observed_data")["soc"].count("observation")
-    if int((observed > 0).sum()) < 2 * recalibration.FOLDS:
+    if held_out is None or recalibration.observed_places(held_out) < 2 * recalibration.FOLDS:
         return
     for way, found in recalibration.recalibrated(held_out, seed=seed).items():
         yield from (Row(HELD_OUT, way, name, score) for name, score in found.items())

@@ -8,11 +8,12 @@ variance-scaled
     distances one (Laves, Ihler, Fast, Kahrs and Ortmaier 2020, Well-calibrated regression uncertainty in medical
     imaging with deep learning, PMLR 121, 393–412).
 conformal
-    An interval of probability p reaches as far as the p-quantile of these distances, in a mixture of sites in which
-    each has the same weight and the new one an infinite distance (Dunn, Wasserman and Ramdas 2023, Distribution-free
-    prediction sets for two-layer hierarchical models, Journal of the American Statistical Association 118, 2491–2502).
-    For an observation of a new site, like those held out, its coverage is at least p whatever the model; with fewer
-    than p / (1 - p) sites it is infinitely wide.
+    An interval of probability p reaches as far as the p-quantile of these distances, in a mixture of places in which
+    each has the same weight and the new one an infinite distance (Lee, Barber and Willett 2023, Distribution-free
+    inference with hierarchical data, arXiv:2306.06342).  For an observation at a new place, exchangeable with those
+    held out, its coverage is at least p whatever the model; with fewer than p / (1 - p) places it is infinitely wide.
+
+Sites of the same longitude and latitude are one place, as in a split by location; without coordinates each is its own.
 
 They mend the coverage of observations alone.  What a method believes of parameters and processes stays as it was.
 """
@@ -29,9 +30,9 @@ from numpy.typing import NDArray
 from binn_prob.errors import InputError
 from binn_prob.results.calibration import LEVELS
 from binn_prob.results.posterior import group, pooled
-from binn_prob.results.scores import Array, Measure, Score, Sums, from_sums
+from binn_prob.results.scores import Array, Measure, Score, Sums, from_sums, of_share
 
-__all__ = ["FOLDS", "MEASURES", "WAYS", "recalibrated"]
+__all__ = ["FOLDS", "MEASURES", "WAYS", "observed_places", "recalibrated"]
 
 FOLDS = 5
 """Into which the sites are divided."""
@@ -48,7 +49,7 @@ MEASURES: dict[str, Measure] = {
 def recalibrated(tree: xr.DataTree, folds: int = FOLDS, seed: int = 0) -> dict[str, dict[str, Score]]:
     """Return what recalibration would do at sites like those of a tree, which the fit must not have seen.
 
-    The sites are divided at random into folds; each is judged with what the others ask for.
+    The places are divided at random into folds; each is judged with what the others ask for.
 
     Parameters
     ----------
@@ -69,15 +70,15 @@ def recalibrated(tree: xr.DataTree, folds: int = FOLDS, seed: int = 0) -> dict[s
     Raises
     ------
     InputError
-        If there are fewer sites with observations than folds, or fewer than two folds.
+        If there are fewer places with observations than folds, or fewer than two folds.
     """
     seen = _Seen.of(tree)
-    sites = np.unique(seen.site)
-    if folds < 2 or len(sites) < folds:
-        got = f"{folds} folds of {len(sites)} sites with observations"
-        raise InputError(got, "at least two folds, and a site for each", "hold out more sites, or take fewer folds")
-    fold = np.random.default_rng(seed).permutation(len(sites)) % folds
-    fold_of = fold[np.searchsorted(sites, seen.site)]
+    places = np.unique(seen.place)
+    if folds < 2 or len(places) < folds:
+        got = f"{folds} folds of {len(places)} places with observations"
+        raise InputError(got, "at least two folds, and a place for each", "hold out more sites, or take fewer folds")
+    fold = np.random.default_rng(seed).permutation(len(places)) % folds
+    fold_of = fold[np.searchsorted(places, seen.place)]
     factor = np.empty(len(seen.site))
     for number in range(folds):
         factor[fold_of == number] = math.sqrt(np.mean(seen.distance[fold_of != number] ** 2))
@@ -87,20 +88,29 @@ def recalibrated(tree: xr.DataTree, folds: int = FOLDS, seed: int = 0) -> dict[s
         reach = np.empty(len(seen.site))
         for number in range(folds):
             others = fold_of != number
-            reach[fold_of == number] = _quantile(np.abs(seen.distance[others]), seen.site[others], level)
+            reach[fold_of == number] = _quantile(np.abs(seen.distance[others]), seen.place[others], level)
         intervals = {AS_PREDICTED: (low, high), SCALED: (factor * low, factor * high), CONFORMAL: (-reach, reach)}
         for way, (below, above) in intervals.items():
-            inside = (below <= seen.distance) & (seen.distance <= above)
-            found[way][f"coverage_{level * 100:g}"] = seen.mean(inside.astype(np.float64), seed)
+            known = ~np.isnan(below) & ~np.isnan(above) & ~np.isnan(seen.distance)
+            inside = np.where(known, (below <= seen.distance) & (seen.distance <= above), math.nan)
+            found[way][f"coverage_{level * 100:g}"] = of_share(seen.mean(inside, seed), len(np.unique(seen.site)))
             found[way][f"width_{level * 100:g}"] = seen.mean((above - below) * seen.spread, seed)
     found[SCALED]["widened"] = seen.mean(factor, seed)
     return found
+
+
+def observed_places(tree: xr.DataTree) -> int:
+    """Return the number of places where something was observed."""
+    observed = group(tree, "observed_data")["soc"]
+    return len(np.unique(_places(observed)[observed.notnull().any("observation").to_numpy()]))
 
 
 class _Seen(NamedTuple):
     """Observations of log carbon against their predictive distributions, each (observation,)."""
 
     site: NDArray[np.generic]
+    place: NDArray[np.int_]
+    """Number of the place of the site"""
     distance: Array
     """From the predicted median, in predictive standard deviations"""
     spread: Array
@@ -113,10 +123,12 @@ class _Seen(NamedTuple):
         observed = group(tree, "observed_data")["soc"].transpose("site", "observation")
         there = observed.notnull().to_numpy()
         predicted = group(tree, "posterior_predictive")["soc"].transpose("chain", "draw", "site", "observation")
-        draws, truth = np.log(pooled(predicted)[:, there]), np.log(observed.to_numpy()[there])
-        middle, spread = np.median(draws, axis=0), draws.std(axis=0, ddof=1)
-        site = np.repeat(observed["site"].to_numpy()[:, None], observed.sizes["observation"], axis=1)[there]
-        return cls(site, (truth - middle) / spread, spread, (draws - middle) / spread)
+        with np.errstate(divide="ignore", invalid="ignore"):  # draws of zero or infinity: there is no such number then
+            draws, truth = np.log(pooled(predicted)[:, there]), np.log(observed.to_numpy()[there])
+            middle, spread = np.median(draws, axis=0), draws.std(axis=0, ddof=1)
+            distance, standard = (truth - middle) / spread, (draws - middle) / spread
+        number = np.nonzero(there)[0]
+        return cls(observed["site"].to_numpy()[number], _places(observed)[number], distance, spread, standard)
 
     def ends(self, level: float) -> tuple[Array, Array]:
         """Return the ends of the central intervals, from the median, in predictive standard deviations."""
@@ -130,15 +142,23 @@ class _Seen(NamedTuple):
         return from_sums(by_site, {"mean": _mean}, seed)["mean"]
 
 
+def _places(observed: xr.DataArray) -> NDArray[np.int_]:
+    """Return the number of the place of each site, (site,)."""
+    if not {"longitude", "latitude"} <= set(observed.coords):
+        return np.arange(observed.sizes["site"])
+    located = np.column_stack([observed["longitude"], observed["latitude"]])
+    return np.asarray(np.unique(located, axis=0, return_inverse=True)[1]).ravel()
+
+
 def _mean(sums: Sums) -> Array:
     return sums["sum"] / sums["number"]
 
 
-def _quantile(distance: Array, site: NDArray[np.generic], level: float) -> float:
-    """Return the quantile of distances in a mixture of sites of equal weight, to which the new one adds infinity."""
-    _, at, counts = np.unique(site, return_inverse=True, return_counts=True)
+def _quantile(distance: Array, place: NDArray[np.int_], level: float) -> float:
+    """Return the quantile of distances in a mixture of places of equal weight, to which the new one adds infinity."""
+    _, at, counts = np.unique(place, return_inverse=True, return_counts=True)
     weight = 1.0 / counts[at] / (len(counts) + 1)
     order = np.argsort(distance)
     reached = np.cumsum(weight[order])
-    place = int(np.searchsorted(reached, level - 1e-12))
-    return float(distance[order[place]]) if place < len(distance) else math.inf
+    rank = int(np.searchsorted(reached, level - 1e-12))
+    return float(distance[order[rank]]) if rank < len(distance) else math.inf

@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 from binn_prob.errors import InputError
 from binn_prob.results.distance import DIMENSION, Kind
 from binn_prob.results.posterior import group, parameter_ranges, pooled
-from binn_prob.results.scores import Array, Measure, Score, correlation, mean, median, resampled, root_mean_square
+from binn_prob.results.scores import (
+    Array,
+    Measure,
+    Score,
+    correlation,
+    mean,
+    median,
+    of_share,
+    resampled,
+    root_mean_square,
+)
 
 __all__ = ["LEVEL", "MEASURES", "TRUTH_INSIDE", "contraction", "ranks", "recovery", "truth_inside", "truth_known"]
 
@@ -79,7 +89,7 @@ def recovery(tree: xr.DataTree, kind: Kind = "parameters", seed: int = 0) -> dic
             "recovery_correlation": correlation(means[:, place], true, seed),
             "recovery_rmse": root_mean_square(relative, seed),
             "rank_distance": resampled(places[:, place], _from_uniform, seed),
-            TRUTH_INSIDE: mean(_inside(places[:, place]), seed),
+            TRUTH_INSIDE: of_share(mean(_inside(places[:, place]), seed), len(places)),
         }
     return found
 
@@ -92,7 +102,10 @@ def truth_inside(tree: xr.DataTree, kind: Kind = "parameters", seed: int = 0) ->
     if not truth_known(tree, kind):
         return Score(math.nan)
     free = _free(_draws(tree, kind))
-    return mean(_inside(ranks(tree, kind).to_numpy()[:, free]).mean(axis=1), seed) if len(free) else Score(math.nan)
+    if not len(free):
+        return Score(math.nan)
+    inside = _inside(ranks(tree, kind).to_numpy()[:, free]).mean(axis=1)
+    return of_share(mean(inside, seed), len(inside))
 
 
 def truth_known(tree: xr.DataTree, kind: Kind = "parameters") -> bool:

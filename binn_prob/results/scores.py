@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "REPLICATES", "Measure", "Score", "correlation", "from_sums", "mean", "mean_correlation", "median", "resampled",
-    "root_mean_square",
+    "REPLICATES", "Measure", "Score", "correlation", "from_sums", "mean", "mean_correlation", "median", "of_share",
+    "resampled", "root_mean_square",
 ]  # fmt: skip
 
 REPLICATES = 2000
 """Of the bootstrap: a standard error is then known to about 2 %."""
+
+_ROUNDING = 1e-12
+"""Errors up to which all sites agree but for rounding."""
 
 Array = NDArray[np.float64]
 Sums = Mapping[str, Array]
@@ -73,6 +76,19 @@ def from_sums(
         sums = counts @ np.stack(list(by_site.values()), axis=1)
         again = dict(zip(by_site, sums.T, strict=True))
         return {name: _score(float(each(once)[0]), each(again), sites) for name, each in of.items()}
+
+
+def of_share(score: Score, sites: int) -> Score:
+    """Return a share with an error also where the bootstrap sees none, because all sites agree or there is but one.
+
+    It is then that of the share with two successes and two failures more (Agresti and Coull 1998, Approximate is better
+    than "exact" for interval estimation of binomial proportions, The American Statistician 52, 119–126), of as many
+    trials as there are sites.
+    """
+    if math.isnan(score.value) or score.error > _ROUNDING:
+        return score
+    share = (sites * score.value + 2.0) / (sites + 4.0)
+    return Score(score.value, math.sqrt(share * (1.0 - share) / (sites + 4.0)))
 
 
 def mean(values: Array, seed: int = 0) -> Score:

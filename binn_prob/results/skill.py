@@ -25,7 +25,7 @@ import xarray as xr
 
 from binn_prob.results import calibration
 from binn_prob.results.posterior import group, pooled
-from binn_prob.results.scores import Array, Measure, Score, Sums, from_sums
+from binn_prob.results.scores import Array, Measure, Score, Sums, from_sums, of_share
 
 __all__ = ["DEPTH_CLASSES", "LEVEL", "MEASURES", "by_depth", "by_region", "pointwise", "scores"]
 
@@ -156,7 +156,9 @@ def scores(points: xr.Dataset, seed: int = 0) -> dict[str, Score]:
     terms = _terms(points)
     with_observations = terms["number"].any(axis=1)
     by_site = {name: values[with_observations].sum(axis=1) for name, values in terms.items()}
-    return from_sums(by_site, _FUNCTIONS, seed)
+    found = from_sums(by_site, _FUNCTIONS, seed)
+    sites = int(with_observations.sum())
+    return {name: of_share(one, sites) if name.startswith("coverage_") else one for name, one in found.items()}
 
 
 def by_depth(
@@ -174,7 +176,7 @@ def by_depth(
 
 
 def by_region(points: xr.Dataset, seed: int = 0) -> dict[str, dict[str, Score]]:
-    """Return the scores of the four quarters about the median longitude and latitude of the sites.
+    """Return the scores of the four quarters about the median longitude and latitude of these sites.
 
     Returns
     -------

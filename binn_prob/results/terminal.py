@@ -24,7 +24,7 @@ def text(table: Table, width: int = 120) -> str:
     """Return a table as text of at most ``width`` columns."""
     from rich.console import Console
 
-    console = Console(width=width, file=StringIO(), color_system=None)
+    console = Console(width=width, file=StringIO(), color_system=None, force_jupyter=False)
     with console.capture() as captured:
         console.print(table)
     return captured.get()

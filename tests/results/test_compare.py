@@ -211,6 +211,18 @@ def test_a_report_that_fails_leaves_no_file(comparison, tmp_path, monkeypatch):
         report.write(comparison, tmp_path / "nowhere" / "report.html", {})
 
 
+def test_a_report_has_what_machines_read_beside_it(comparison, tmp_path, monkeypatch):
+    coverage = plots.coverage_curves(comparison.trees)
+    monkeypatch.setattr(type(comparison), "_drawn", lambda self: {"coverage": coverage})
+    assert comparison.report(tmp_path / "page.html") == tmp_path / "page.html"
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "page.html", "page.md", "comparison.csv", "comparison.json", "figures",
+    }  # fmt: skip
+    assert "figures/coverage.png" in (tmp_path / "page.md").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match=r"ends in \.html"):
+        comparison.report(tmp_path / "page.pdf")
+
+
 def test_figures_are_written_where_asked(comparison, tmp_path, monkeypatch):
     coverage = plots.coverage_curves(comparison.trees)
     monkeypatch.setattr(type(comparison), "_drawn", lambda self: {"coverage": coverage})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
-from binn_prob.results import conclusions
+from binn_prob.results import conclusions, scores
 from binn_prob.results.convergence import Verdict
 from binn_prob.results.measures import Row, frame
 from binn_prob.results.scores import Score
@@ -84,3 +85,10 @@ def test_what_is_not_known_is_not_said():
 
 def test_the_bars_are_in_order():
     assert all(bar.low < bar.high and bar.of for bar in conclusions.BARS.values())
+
+
+def test_a_share_of_one_among_few_sites_is_no_fault():
+    inside = scores.of_share(scores.mean(np.ones(13)), 13)
+    assert 0.05 < inside.error < 0.1
+    assert concluded({("held_out", "", "coverage_90"): inside}).believed
+    assert not concluded({("held_out", "", "coverage_90"): scores.of_share(scores.mean(np.ones(400)), 400)}).believed

@@ -45,10 +45,16 @@ def test_it_is_what_leaving_out_gives(gaussian):
     assert points["log_density"].dims == ("site", "observation")
     np.testing.assert_array_equal(points["log_density"].notnull(), there)
     np.testing.assert_allclose(points["log_density"].to_numpy()[there], exact(tree), atol=0.01)
-    assert (points["pareto_k"].to_numpy()[there] < leave_one_out.RELIABLE).all()
+    assert (points["pareto_k"].to_numpy()[there] < points.attrs["good_k"]).all()
     scores = leave_one_out.scores(points)
     assert scores["loo_log_score"].value == pytest.approx(-exact(tree).mean(), abs=1e-3)
     assert scores["loo_unreliable"].value == 0.0
+
+
+def test_fewer_draws_ask_for_a_smaller_k(gaussian):
+    for draws in (50, 4000):
+        good = leave_one_out.by_observation(gaussian(draws=draws)).attrs["good_k"]
+        assert good == pytest.approx(min(1 - 1 / math.log10(2 * draws), 0.7))
 
 
 def test_the_best_is_ahead_of_the_others(gaussian):

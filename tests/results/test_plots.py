@@ -11,7 +11,7 @@ import pytest
 from binn_prob.errors import InputError
 from binn_prob.results import convergence, plots, prediction_figures
 from binn_prob.results.compare import compare
-from binn_prob.results.drawing import panels
+from binn_prob.results.drawing import lines, panels
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +137,19 @@ def test_losses_are_shown_where_there_are_any(trees):
     with pytest.raises(InputError, match="without a loss"):
         plots.losses({"nuts": trees["nuts"]})
     assert [axis.get_title() for axis in plots.losses(trees).axes] == ["MC dropout", "VI"]
+
+
+def test_every_method_can_be_told_from_the_others_in_grey():
+    methods = ["vi", "nuts", "mc_dropout", "site_nuts", "sghmc", "laplace", "upscaling"]
+    drawn = lines(methods)
+    for key in ("color", "linestyle"):
+        assert len({str(style[key]) for style in drawn.values()}) == len(methods)
+
+
+def test_what_is_forced_has_no_ranks(trees):
+    titles = [axis.get_title() for axis in plots.ranks(trees, "processes").axes]
+    assert "vertical transport rate" in titles
+    assert "plant carbon input" not in titles
 
 
 def test_colours_are_the_methods_own():

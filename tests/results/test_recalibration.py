@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.stats import norm
 
 from binn_prob.errors import InputError
@@ -71,9 +72,28 @@ def test_too_few_sites_ask_for_infinite_intervals(gaussian):
     assert math.isfinite(found["width_50"].value)
 
 
+def test_draws_that_are_no_carbon_give_no_number(gaussian):
+    tree = gaussian(1.0, sites=20, draws=50)
+    there = np.argwhere(tree["observed_data/soc"].notnull().to_numpy())[0]
+    tree.children["posterior_predictive"]["soc"][0, 0, there[0], there[1]] = 0.0
+    found = recalibration.recalibrated(tree)
+    for way in ("as predicted", "variance-scaled"):
+        assert math.isnan(found[way]["coverage_90"].value)
+
+
+def test_sites_of_one_place_are_in_one_fold_and_count_as_one(gaussian):
+    tree = gaussian(1.0, sites=12, draws=50)
+    place = ("site", np.arange(12) // 3 * 1.0)
+    observed = tree["observed_data"].to_dataset()
+    tree["observed_data"] = xr.DataTree(observed.assign_coords(longitude=place, latitude=place))
+    with pytest.raises(InputError, match="5 folds of 4 places"):
+        recalibration.recalibrated(tree)
+    assert recalibration.recalibrated(tree, folds=4)["conformal"]["coverage_80"].value == 1.0  # 3 places: infinite
+
+
 @pytest.mark.parametrize(("sites", "folds"), [(4, 5), (4, 1)])
 def test_folds_need_sites(sites, folds, gaussian):
-    with pytest.raises(InputError, match=f"{folds} folds of 4 sites"):
+    with pytest.raises(InputError, match=f"{folds} folds of 4 places"):
         recalibration.recalibrated(gaussian(1.0, sites=sites, draws=20), folds=folds)
 
 

@@ -31,15 +31,17 @@ def run(made, tmp_path, monkeypatch):
 
 
 def test_a_report_is_written_into_the_run(run, capsys):
-    assert cli.main(["report", str(run)]) == 0
-    table, *_, last = capsys.readouterr().out.strip().rpartition("\n")
+    assert cli.main(["report", str(run)]) == 3  # the reference has not converged
+    answer = capsys.readouterr()
+    assert "error: nuts: not converged" in answer.err
+    table, *_, last = answer.out.strip().rpartition("\n")
     assert "Comparison of methods" in table
     assert "- NUTS: not converged" in table
     assert last == str(run / "report.html")
     scores = pd.read_csv(run / "comparison.csv")
     assert set(scores["method"]) == {"mc_dropout", "nuts", "vi"}
     assert "agreement" in set(scores["section"])  # the reference is that of the settings
-    assert f"binn-prob report {run} --out {run}" in (run / "report.md").read_text(encoding="utf-8")
+    assert f"binn-prob report {run} --reference nuts --out {run}" in (run / "report.md").read_text(encoding="utf-8")
 
 
 def test_runs_are_compared_with_each_other(run, tmp_path, capsys):
@@ -48,7 +50,7 @@ def test_runs_are_compared_with_each_other(run, tmp_path, capsys):
     shutil.copy(run / "posterior_vi.nc", other)
     out = tmp_path / "together"
     arguments = ["report", str(run / "posterior_nuts.nc"), str(run / "posterior_vi.nc"), str(other)]
-    assert cli.main([*arguments, "--out", str(out), "--reference", "nuts", "--json"]) == 0
+    assert cli.main([*arguments, "--out", str(out), "--reference", "nuts", "--json", "--allow-unconverged"]) == 0
     held = json.loads(capsys.readouterr().out)
     assert set(held["methods"]) == {"nuts", "vi-first", "vi-second"}
     assert held["reference"] == "nuts"
