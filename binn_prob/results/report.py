@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from binn_prob.files import replacing
-from binn_prob.results import plots, report_tables
+from binn_prob.results import convergence, plots, report_tables
 from binn_prob.results.report_tables import Table
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def render(
         processes=report_tables.processes(trees),
         conclusions=comparison.conclusions(),
         bars=report_tables.bars(),
+        limits={name: bar.limit for name, bar in convergence.BARS.items()},
         verdicts={name: str(verdict) for name, verdict in verdicts.items()},
         worst={
             plots.label(name): _places(found.worst) for name, found in comparison.convergence.items() if found.worst
