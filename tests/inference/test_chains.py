@@ -15,6 +15,8 @@ from binn_prob.errors import InputError
 from binn_prob.inference.chains import Chains
 from binn_prob.inference.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.slow
+
 OBSERVED = jnp.array([0.3, -0.2, 1.0, 0.7])
 FIELDS = ("diverging", "num_steps", "energy", "adapt_state.step_size")
 KEY = jax.random.key(7)
@@ -97,8 +99,7 @@ class Mortal(Checkpoint):
     [
         (7, "vectorized"),
         (9, "sequential"),
-        (33, "vectorized"),
-        *(pytest.param(life, "vectorized", marks=pytest.mark.long) for life in (0, 24)),
+        *(pytest.param(life, "vectorized", marks=pytest.mark.long) for life in (0, 24, 33)),
     ],
 )
 def test_resumed_draws_are_the_same_to_the_last_bit(life, method, tmp_path):

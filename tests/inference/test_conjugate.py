@@ -17,6 +17,8 @@ from quick_models import Sited
 
 from binn_prob.inference import METHODS, NUTS, SGHMC, VI, DeepEnsemble, Laplace
 
+pytestmark = pytest.mark.slow
+
 NOISE = 0.5
 """Standard deviation of the outputs."""
 

@@ -17,6 +17,8 @@ from binn_prob.inference.lanes import Course, Lanes, advance, whitened
 from binn_prob.inference.site_groups import SiteGroups, groups
 from binn_prob.models import SiteModel
 
+pytestmark = pytest.mark.slow
+
 SITES, CHAINS, LATENTS = 5, 4, 3
 
 
@@ -61,7 +63,7 @@ def run(model, target, trajectory="jittered", draws=500):
     return jax.tree.map(lambda leaf: np.asarray(leaf[0]), record)
 
 
-@pytest.mark.parametrize("trajectory", ["jittered", "nuts"])
+@pytest.mark.parametrize("trajectory", [pytest.param("jittered", marks=pytest.mark.long), "nuts"])
 def test_every_site_has_its_own_posterior(target, trajectory):
     mean, covariance = target
     record = run(Gaussians(), target, trajectory)

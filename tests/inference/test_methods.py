@@ -198,7 +198,7 @@ def test_independent_sites_say_nothing_about_others(name, fits, split):
         fits(name).predict(split[1])
 
 
-@pytest.mark.parametrize("name", ["mc_dropout, binn", "vi, binn", "nuts, binn"])
+@pytest.mark.parametrize("name", ["mc_dropout, binn", "vi, binn", pytest.param("nuts, binn", marks=pytest.mark.slow)])
 def test_the_key_determines_every_number(name, fits, split):
     case = CASES[name]
     again = case.method.fit(jax.random.key(1), case.model, split[0], progress=False)

@@ -22,7 +22,7 @@ from binn_prob.inference.checkpoint import Checkpoint
 from binn_prob.inference.error_scale import error_scales
 from binn_prob.models import BINN, LogNormalSOC, NeuralPrior, ProdaLikelihood, SiteModel, at_defaults
 
-pytestmark = pytest.mark.usefixtures("soil_that_costs_nothing")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("soil_that_costs_nothing")]
 
 NETWORK = BINN(hidden=(8,))
 METHOD = Upscaling(members=20, steps=1500)
@@ -75,7 +75,6 @@ def predicted(fit, dataset):
     return np.asarray(unit(fit.predict(dataset)["posterior/parameters"].to_numpy()))[0]
 
 
-@pytest.mark.slow
 def test_parameters_at_sites_never_seen_are_recovered(upscaled, sites):
     mean, true = predicted(upscaled(), sites[1]).mean(axis=0), truth(sites[1])
     error, of_prior = (np.sqrt(((guess - true) ** 2).mean()) for guess in (mean, 0.5))
@@ -108,7 +107,6 @@ def test_means_leave_out_the_uncertainty_of_the_sites(upscaled, sites):
     assert means < 0.9 * draws
 
 
-@pytest.mark.slow
 def test_a_network_that_gives_a_prior_leaves_fitted_sites_their_draws(upscaled, sites):
     drawn = np.asarray(unit(upscaled(0.3, NeuralPrior(hidden=(8,))).posterior()["posterior/parameters"].to_numpy()))[0]
     own = np.asarray(ndtr(first_stage(sites[0], 0.3).draws["offsets"])).reshape(200, *drawn.shape[1:])

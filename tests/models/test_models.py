@@ -139,7 +139,7 @@ def test_observations_inform_the_density(model, profiles, drawn):
     assert density(model)(latents_of(drawn), doubled)[0] != pytest.approx(float(value))
 
 
-@pytest.mark.parametrize("likelihood", [StudentTLogSOC(), ProdaLikelihood()])
+@pytest.mark.parametrize("likelihood", [StudentTLogSOC(), pytest.param(ProdaLikelihood(), marks=pytest.mark.slow)])
 def test_sites_of_the_site_model_are_independent(likelihood, sites):
     model = SiteModel(likelihood=likelihood)
     all_sites, few = model.prepare(sites), model.prepare(sites.isel(site=slice(0, 3)))
@@ -151,7 +151,7 @@ def test_sites_of_the_site_model_are_independent(likelihood, sites):
         np.testing.assert_allclose(whole[name][:3], part, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("model", [BINN(), NeuralPrior()])
+@pytest.mark.parametrize("model", [BINN(), pytest.param(NeuralPrior(), marks=pytest.mark.slow)])
 def test_dropout_in_the_model_draws_another_network_each_time(model, sites):
     profiles = model.prepare(sites, model.encode(sites))
     latent = trace(seed(model.prior, 0)).get_trace(profiles)

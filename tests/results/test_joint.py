@@ -11,6 +11,8 @@ from scipy.stats import norm
 from binn_prob.clm5.parameters import RANGES
 from binn_prob.results import joint
 
+pytestmark = pytest.mark.slow
+
 LOW, HIGH = RANGES["binn"].T
 SD = 0.05
 
