@@ -81,11 +81,11 @@ def predict(
     sites = sources.validate(sources.load(**data))
     words = methods or [settings.reference or next(iter(settings.build_methods()))]
     fits = {word: load_fit(run, word) for word in words}
-    folder.mkdir(parents=True, exist_ok=True)
     found = {}
     for number, (word, fit) in enumerate(fits.items(), start=1):
         say(f"{word} ({number} of {len(fits)}): {sites.sizes['site']} sites")
         tree = fit.predict(sites)
+        folder.mkdir(parents=True, exist_ok=True)
         storage.save(tree, folder / f"prediction_{word}.nc")
         with replacing(folder / f"prediction_{word}.csv") as temporary:
             summary.by_site(tree).to_csv(temporary, index=False)
