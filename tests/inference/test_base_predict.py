@@ -18,7 +18,7 @@ from binn_prob.errors import InputError
 from binn_prob.inference.base import Fit
 from binn_prob.models import BINN, NeuralPrior, ProdaLikelihood, SiteModel, at_defaults
 
-pytestmark = pytest.mark.usefixtures("soil_that_costs_nothing")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("soil_that_costs_nothing")]
 
 FIXED = at_defaults(("efolding", "q10"))
 MODELS = {

@@ -29,7 +29,7 @@ from binn_prob.inference import (
 from binn_prob.models import BINN, NeuralPrior, SiteModel
 from binn_prob.results.posterior import LATENTS
 
-pytestmark = pytest.mark.usefixtures("soil_that_costs_nothing")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("soil_that_costs_nothing")]
 
 
 class Case(NamedTuple):
@@ -198,7 +198,7 @@ def test_independent_sites_say_nothing_about_others(name, fits, split):
         fits(name).predict(split[1])
 
 
-@pytest.mark.parametrize("name", ["mc_dropout, binn", "vi, binn", pytest.param("nuts, binn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["mc_dropout, binn", "vi, binn", "nuts, binn"])
 def test_the_key_determines_every_number(name, fits, split):
     case = CASES[name]
     again = case.method.fit(jax.random.key(1), case.model, split[0], progress=False)
