@@ -12,7 +12,7 @@ from binn_prob.checks import positive, whole
 from binn_prob.inference.base import Fit, Method, Model, Stopwatch, prepared
 from binn_prob.inference.checkpoint import Checkpoint
 from binn_prob.inference.guides import point
-from binn_prob.inference.training import train
+from binn_prob.inference.training import refuse_batches, train
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,12 +48,18 @@ class DeepEnsemble(Method):
     patience: int | None = 5
     """Stop when the members' mean loss over 100 steps has not improved this many times in a row; None takes all
     steps."""
+    batch_sites: int | None = None
+    """Sites that each step of a member sees, drawn at random; None, or as many as there are, for all.  Only for models
+    whose sites share all that is learnt.  The loss is noisier: be more patient."""
 
     def __post_init__(self) -> None:
         whole(self, "members", "steps")
         positive(self, "learning_rate")
-        if self.patience is not None:
-            whole(self, "patience")
+        whole(self, *(name for name in ("patience", "batch_sites") if getattr(self, name) is not None))
+
+    def check(self, model: Model, dataset: xr.Dataset) -> None:
+        """Refuse batches of sites where the model learns something for each of them."""
+        refuse_batches(self, model, self.batch_sites)
 
     def fit(
         self,
@@ -68,16 +74,19 @@ class DeepEnsemble(Method):
 
         Raises
         ------
+        InputError
+            If sites are to be seen in batches and the model learns something for each of them.
         FitError
             If the optimisation of a member diverges.
         """
+        self.check(model, dataset)
         stopwatch = Stopwatch()
         train_key, predict_key = jax.random.split(key)
         encoding, profiles, silent = prepared(model, dataset)
         trained = train(
             train_key, silent, point(model.prior), profiles, steps=self.steps, learning_rate=self.learning_rate,
-            patience=self.patience, members=self.members, label="deep_ensemble", progress=progress,
-            checkpoint=checkpoint,
+            patience=self.patience, batch_sites=self.batch_sites, members=self.members, label="deep_ensemble",
+            progress=progress, checkpoint=checkpoint,
         )  # fmt: skip
         points = jax.vmap(trained.guide.median)(trained.parameters)
         return Fit(

@@ -14,7 +14,7 @@ from binn_prob.errors import InputError
 from binn_prob.inference.base import Fit, Method, Model, Stopwatch, prepared
 from binn_prob.inference.checkpoint import Checkpoint
 from binn_prob.inference.guides import point
-from binn_prob.inference.training import train
+from binn_prob.inference.training import refuse_batches, train
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -53,25 +53,28 @@ class MCDropout(Method):
     """Of Adam, at the start."""
     patience: int | None = 5
     """Stop when the mean loss of 100 steps has not improved this many times in a row; None takes all steps."""
+    batch_sites: int | None = None
+    """Sites that each step sees, drawn at random; None, or as many as there are, for all.  Only for models whose sites
+    share all that is learnt.  The loss is noisier: be more patient."""
 
     def __post_init__(self) -> None:
         whole(self, "draws", "steps")
         positive(self, "learning_rate")
-        if self.patience is not None:
-            whole(self, "patience")
+        whole(self, *(name for name in ("patience", "batch_sites") if getattr(self, name) is not None))
         given = isinstance(self.rate, float) and 0.0 < self.rate < 1.0
         if not given and self.rate != "learned":
             expected = "a number between 0 and 1, or 'learned'"
             raise InputError(f"mc_dropout rate {self.rate!r}", expected, "choose for example 0.1")
 
     def check(self, model: Model, dataset: xr.Dataset) -> None:
-        """Refuse models without hidden units."""
+        """Refuse models without hidden units, and batches of sites where the model learns something for each."""
         if not model.has_hidden_units:
             raise InputError(
                 f"method 'mc_dropout' for the model {model.name!r} without hidden units",
                 "a network with hidden units to drop, such as that of 'binn' by default",
                 "use 'vi' or 'nuts' for this model",
             )
+        refuse_batches(self, model, self.batch_sites)
 
     def fit(
         self,
@@ -87,7 +90,7 @@ class MCDropout(Method):
         Raises
         ------
         InputError
-            If the model has no hidden units.
+            If the model has no hidden units, or sites are to be seen in batches and it learns something for each.
         FitError
             If the optimisation diverges.
         """
@@ -97,8 +100,8 @@ class MCDropout(Method):
         encoding, profiles, silent = prepared(model, dataset)
         trained = train(
             train_key, silent, point(model.prior), profiles, steps=self.steps, learning_rate=self.learning_rate,
-            patience=self.patience, label="mc_dropout", progress=progress, checkpoint=checkpoint,
-            dropout_rate=self.rate,
+            patience=self.patience, batch_sites=self.batch_sites, label="mc_dropout", progress=progress,
+            checkpoint=checkpoint, dropout_rate=self.rate,
         )  # fmt: skip
         best = dict(trained.guide.median(trained.parameters))
         rate = float(best.pop("dropout_rate")) if self.rate == "learned" else self.rate

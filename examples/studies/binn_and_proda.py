@@ -1,0 +1,275 @@
+"""Do BINN and PRODA retrieve the same processes?
+
+    python examples/studies/binn_and_proda.py             all New York profiles: over an hour on two cores
+    python examples/studies/binn_and_proda.py --small     24 profiles and short fits
+
+BINN, by several methods, and PRODA's two stages learn from the same profiles and predict the six processes at the
+profiles and in the 132 half-degree cells; the patterns are correlated.  What limits the correlation is then taken
+apart: how far a map repeats itself when it is learnt from the other half of the profiles, what the forcing alone would
+give, and what both know of a truth that is known, at synthetic sites.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import first_stage
+import numpy as np
+import pandas as pd
+from study import Case, Page, Study, main, value
+from ways import SMALL, fitted, frame, way
+
+import binn_prob as bp
+from binn_prob import clm5
+from binn_prob.results.drawing import legend, panels, styled
+from binn_prob.results.scores import Score, correlation, mean_correlation
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from binn_prob.inference import Fit
+
+METHODS = ("MC dropout", "MC dropout, 3 × 128 units", "deep ensemble, batches", "VI", "SGHMC, batches", "PRODA")
+NUTS_SITES = 64
+"""Profiles that NUTS learns from"""
+REFERENCE, FORCING = "PRODA", "same parameters everywhere"
+PROCESSES = clm5.PROCESS_NAMES[1:]
+"""All but the plant carbon input, which is forcing, and so the same whatever is learnt"""
+WORLDS = ("new-york", "synthetic")
+PAIRS = 500
+"""Pairs of draws that a band is made of"""
+
+
+def cases(small: bool) -> list[Case]:
+    asked = {"sites": 24 if small else None, "synthetic_sites": 24 if small else 256, "seed": 0}
+    stage = {"options": SMALL["site_nuts"] if small else {}, "small": small}
+    found = [first_stage.case(small)]
+    for world, part, names in (
+        ("new-york", "all", (*METHODS, "NUTS")),
+        ("new-york", "first half", METHODS),
+        ("new-york", "second half", METHODS),
+        ("synthetic", "all", METHODS),
+    ):
+        found += [
+            Case(
+                f"{name}, {world}, {part}",
+                learn,
+                {"world": world, "part": part, **way(name, small), "first": stage if name == "PRODA" else None,
+                 "most": (16 if small else NUTS_SITES) if name == "NUTS" else None, **asked},
+                after=int(name == "PRODA"),
+                devices=4 if name == "NUTS" else 1,
+            )
+            for name in names
+        ]  # fmt: skip
+    for world in WORLDS:
+        names = [*METHODS, FORCING, *(["NUTS"] if world == "new-york" else [])]
+        found += [
+            Case(f"agreement of {name}, {world}", agree, {"name": name, "world": world, **asked}, after=2)
+            for name in names
+        ]
+    found += [Case(f"halves of {name}", halves, {"name": name, **asked}, after=2) for name in METHODS]
+    return found
+
+
+def profiles(world: str, sites: int | None, synthetic_sites: int, seed: int) -> xr.Dataset:
+    """Return the profiles of a world to learn from."""
+    if world == "new-york":
+        return bp.data.load(world, sites=sites, seed=seed)
+    return bp.data.load(world, sites=synthetic_sites, seed=seed)
+
+
+def places(world: str, sites: int | None, synthetic_sites: int, seed: int) -> dict[str, xr.Dataset]:
+    """Return the sites to predict: the profiles and the grid of New York, or other synthetic sites."""
+    if world == "new-york":
+        return {"profiles": profiles(world, sites, synthetic_sites, seed), "grid": bp.data.load("new-york-grid")}
+    return {"other sites": bp.data.load(world, sites=synthetic_sites, seed=seed + 1)}
+
+
+def learn(
+    folder: Path, world: str, part: str, model: dict[str, Any], method: dict[str, Any], first: dict[str, Any] | None,
+    most: int | None, seed: int, **which: Any,
+) -> pd.DataFrame:  # fmt: skip
+    """Fit one half of the profiles or all, keep what it predicts, and return means and standard deviations."""
+    train = profiles(world, seed=seed, **which)
+    if part != "all":
+        train = bp.data.split(train, by="location", test_fraction=0.5, seed=seed)[part == "second half"]
+    if most is not None and train.sizes["site"] > most:
+        train = train.isel(site=np.sort(np.random.default_rng(seed).permutation(train.sizes["site"])[:most]))
+    of_sites = None if first is None else stage(folder, world, train, first, seed)
+    fit = fitted(train, model, method, seed, folder / "fit", of_sites)
+    found = []
+    for place, sites in places(world, seed=seed, **which).items():
+        drawn = draws_of_processes(fit, sites)
+        path = predicted(folder, f"{folder.name}, {place}")
+        path.parent.mkdir(exist_ok=True)
+        np.save(path, drawn)
+        mean, sd = drawn.mean(axis=0), drawn.std(axis=0, ddof=1)
+        for number, process in enumerate(clm5.PROCESS_NAMES):
+            of = {"mean": mean[:, number].mean(), "sd": sd[:, number].mean(), "sd_over_sites": mean[:, number].std()}
+            found.append(frame({(process, name): Score(float(score)) for name, score in of.items()}, place=place))
+    about = {("", "seconds"): Score(fit.wall_seconds), ("", "converged"): Score(float(fit.verdict.converged))}
+    return pd.concat([*found, frame(about, place="")]).assign(world=world, part=part)
+
+
+def stage(folder: Path, world: str, train: xr.Dataset, first: dict[str, Any], seed: int) -> Any:
+    """Return the first stage of PRODA: the posterior of every profile by itself."""
+    options = first["options"]
+    if world == "new-york":
+        return first_stage.folder_of(first["small"])
+    how: dict[str, Any] = {"seed": seed, "progress": False, "checkpoint": folder / "first", "resume": True}
+    return bp.fit("site", train, "site_nuts", **how, **options)
+
+
+def draws_of_processes(fit: Fit, sites: xr.Dataset) -> np.ndarray:
+    """Return some 200 draws of the processes of sites (draw, site, process)."""
+    drawn = fit.predict(sites)["posterior/processes"].transpose("chain", "draw", "site", "process").to_numpy()
+    pooled = drawn.reshape(-1, *drawn.shape[2:])
+    return pooled[:: max(len(pooled) // 200, 1)]
+
+
+def predicted(folder: Path, case: str) -> Path:
+    """Return where the prediction of a case is kept, from the folder of any case."""
+    return folder.parent.parent / "predictions" / f"{case}.npy"
+
+
+def agree(folder: Path, name: str, world: str, seed: int, **which: Any) -> pd.DataFrame:
+    """Return how the patterns of one method go with those of PRODA and, where it is known, with the truth."""
+    found = []
+    for place, sites in places(world, seed=seed, **which).items():
+        once = np.sort(
+            np.unique(np.column_stack([sites["longitude"], sites["latitude"]]), axis=0, return_index=True)[1]
+        )
+        reference = np.load(predicted(folder, f"{REFERENCE}, {world}, all, {place}"))[:, once]
+        if name == FORCING:
+            forcing = clm5.Forcing.from_dataset(sites)
+            alike = np.tile(clm5.DEFAULTS, (sites.sizes["site"], 1))
+            drawn = np.asarray(clm5.processes(alike, forcing))[None, once]
+        else:
+            drawn = np.load(predicted(folder, f"{name}, {world}, all, {place}"))[:, once]
+        scores = patterns(drawn, reference, "correlation", seed)
+        if "true_processes" in sites:
+            truth = sites["true_processes"].transpose("site", "process").to_numpy()[None, once]
+            scores |= patterns(drawn, truth, "true_correlation", seed)
+        found.append(frame(scores, place=place))
+    return pd.concat(found).assign(world=world, part="all", name=name)
+
+
+def patterns(drawn: np.ndarray, others: np.ndarray, measure: str, seed: int) -> dict[tuple[str, str], Score]:
+    """Correlate the means over draws, with bootstrap errors over places, and pairs of draws.
+
+    A process that does not vary over the places has no correlation, and is left out of the average.
+    """
+    known = [name for name in PROCESSES if np.ptp(drawn[..., column(name)].mean(axis=0)) > 0]
+    columns = [column(name) for name in known]
+    means, other_means = (values.mean(axis=0)[:, columns] for values in (drawn, others))
+    found = {(name, measure): correlation(means[:, at], other_means[:, at], seed) for at, name in enumerate(known)}
+    found["average", measure] = mean_correlation(means, other_means, seed)
+    random = np.random.default_rng(seed)
+    one, other = (random.integers(len(values), size=PAIRS) for values in (drawn, others))
+    standard = [standardised(values[:, :, columns]) for values in (drawn, others)]
+    pairs = np.mean(standard[0][one] * standard[1][other], axis=1)
+    for low, quantile in (("low", 0.05), ("high", 0.95)):
+        at = np.quantile(pairs, quantile, axis=0)
+        found |= {(name, f"{measure}_{low}"): Score(float(at[place])) for place, name in enumerate(known)}
+        found["average", f"{measure}_{low}"] = Score(float(np.quantile(pairs.mean(axis=1), quantile)))
+    return found
+
+
+def column(process: str) -> int:
+    return clm5.PROCESS_NAMES.index(process)
+
+
+def standardised(values: np.ndarray) -> np.ndarray:
+    """Return every draw with mean 0 and standard deviation 1 over the places; 0 where it does not vary."""
+    off = values - values.mean(axis=1, keepdims=True)
+    width = off.std(axis=1, keepdims=True)
+    return np.divide(off, width, out=np.zeros_like(off), where=width > 0)
+
+
+def halves(folder: Path, name: str, seed: int, **which: Any) -> pd.DataFrame:
+    """Return how the patterns that a method learns from one half of the profiles go with those from the other."""
+    first, second = (np.load(predicted(folder, f"{name}, new-york, {part} half, grid")) for part in ("first", "second"))
+    scores = patterns(first, second, "halves", seed)
+    return frame(scores, place="grid").assign(world="new-york", part="halves", name=name)
+
+
+def page(rows: pd.DataFrame) -> Page:
+    """Put the correlations side by side."""
+    chosen = rows[rows["measure"].isin(["correlation", "halves", "true_correlation"])]
+    keyed = chosen.set_index(["world", "place", "name", "measure", "of"])[["value", "error"]]
+    bands = rows[rows["measure"].str.contains("_(?:low|high)$", na=False)]
+    banded = bands.set_index(["world", "place", "name", "measure", "of"])["value"]
+
+    def cells(world: str, place: str, measure: str, name: str) -> list[str]:
+        texts = []
+        for of in (*PROCESSES, "average"):
+            key = (world, place, name, measure, of)
+            text = value(*keyed.loc[key]) if key in keyed.index else "–"
+            if of == "average" and text != "–":
+                low, high = (banded[(world, place, name, f"{measure}_{end}", of)] for end in ("low", "high"))
+                text += f" ({low:.2f} to {high:.2f})"
+            texts.append(text)
+        return texts
+
+    def table(world: str, place: str, measure: str) -> pd.DataFrame:
+        names = list(dict.fromkeys(name for w, p, name, m, _ in keyed.index if (w, p, m) == (world, place, measure)))
+        listed = {name: cells(world, place, measure, name) for name in names}
+        heads = [of.replace("_", " ") for of in (*PROCESSES, "average")]
+        return pd.DataFrame.from_dict(listed, orient="index", columns=heads).rename_axis("method")
+
+    note = "± bootstrap error over places; in parentheses 5 % to 95 % of pairs of draws"
+    tables = {
+        f"Correlation with PRODA over the cells of the New York grid ({note})": table(
+            "new-york", "grid", "correlation"
+        ),
+        "Correlation with PRODA over the New York profiles": table("new-york", "profiles", "correlation"),
+        "Correlation over the grid of what the two halves of the profiles teach": table("new-york", "grid", "halves"),
+        "Synthetic sites: correlation with PRODA": table("synthetic", "other sites", "correlation"),
+        "Synthetic sites: correlation with the truth": table("synthetic", "other sites", "true_correlation"),
+    }
+    tables = {caption: one for caption, one in tables.items() if len(one)}
+    best = keyed.xs(("new-york", "grid", "correlation", "average"), level=("world", "place", "measure", "of"))
+    best = best.drop(index=[REFERENCE, FORCING], errors="ignore").sort_values("value")
+    shown = f"{best.index[-1]}, {value(*best.iloc[-1])}" if len(best) else "not measured"
+    findings = [
+        f"Average correlation of BINN with PRODA over the New York grid, the best method: {shown}; to reach: 0.86."
+    ]
+    return Page(tables, {"Correlation with PRODA by process": draw(keyed, banded)}, findings)
+
+
+@styled
+def draw(keyed: pd.DataFrame, banded: pd.Series[float]) -> Figure:
+    """Draw the correlations on the grid and at synthetic sites, with their bands over draws."""
+    figure, axes = panels(1, 2, (4.2, 3.6), sharey=True)
+    heads = (*PROCESSES, "average")
+    for axis, (world, place, title) in zip(
+        axes[0], (("new-york", "grid", "New York grid"), ("synthetic", "other sites", "synthetic sites")), strict=True
+    ):
+        names = dict.fromkeys(n for w, p, n, m, _ in keyed.index if (w, p, m) == (world, place, "correlation"))
+        listed = [name for name in names if name != REFERENCE]
+        for number, (name, look) in enumerate(zip(listed, COLOURS, strict=False)):
+            for at, of in enumerate(heads):
+                key = (world, place, name, "correlation", of)
+                if key not in keyed.index:
+                    continue
+                height = at + 0.8 * (number + 0.5) / len(listed) - 0.4
+                ends = [banded[(world, place, name, f"correlation_{end}", of)] for end in ("low", "high")]
+                axis.plot(ends, [height, height], color=look, linewidth=1)
+                axis.plot(keyed.loc[key, "value"], height, "o", color=look, markersize=4, label=name)
+        axis.axvline(0.86, color="black", linewidth=0.8, linestyle=":")
+        axis.set_title(title)
+        axis.set_yticks(range(len(heads)), [of.replace("_", " ") for of in heads])
+        axis.set_xlabel("correlation with PRODA")
+    axes[0, 0].invert_yaxis()
+    legend(figure, axes[0, 0])
+    return figure
+
+
+COLOURS = ("#D55E00", "#E69F00", "#CC79A7", "#009E73", "#56B4E9", "#999999", "#0072B2")
+
+STUDY = Study("binn_and_proda", "Do BINN and PRODA retrieve the same processes?", cases, page)
+
+if __name__ == "__main__":
+    main(STUDY)

@@ -1,0 +1,215 @@
+"""Can the uncertainty of MC dropout be trusted?
+
+    python examples/studies/mc_dropout.py             hours on two cores
+    python examples/studies/mc_dropout.py --small     few sites and short fits
+
+Truths are drawn from the prior of the model that is fitted, likelihood included, so that the posterior itself covers as
+it says.  Every method learns from 32, 128 and 512 sites of a cool climate and predicts others of it, and sites warmer
+than any that it has seen.  New York's profiles, whose truth nobody knows, are held against NUTS where it converges.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from study import Case, Page, Study, main, share, value
+from ways import fitted, frame, known, predictive, way
+
+import binn_prob as bp
+from binn_prob.results import recovery
+from binn_prob.results.drawing import legend, panels, plain, styled
+from binn_prob.results.scores import Score
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+DROPOUT = ("MC dropout, rate 0.05", "MC dropout", "MC dropout, rate 0.4", "MC dropout, rate learned")
+OTHERS = ("deep ensemble", "Laplace, last layer", "Laplace", "VI", "VI, low rank", "SGHMC", "NeuralPrior, VI")
+COSTLY = ("VI, full rank", "VI, flow", "NUTS")
+"""At the smallest size alone"""
+SIZES = (32, 128, 512)
+TRUTHS = 3
+POOL = 1600
+"""Synthetic sites that training and test sites are taken from"""
+COOL, WARM = 0.7, 0.9
+"""Shares of the sites that are cooler than the warmest to learn from, and than the coolest of those far away"""
+TESTED = 100
+"""Sites that are predicted, near and far"""
+
+
+def cases(small: bool) -> list[Case]:
+    sizes, truths = ((8, 12), 1) if small else (SIZES, TRUTHS)
+    pool, tested = (80, 6) if small else (POOL, TESTED)
+    found = []
+    for world in ("synthetic", "new-york"):
+        for truth in range(truths if world == "synthetic" else 1):
+            for size in sizes:
+                for name in (*DROPOUT, *OTHERS, *(COSTLY if size == sizes[0] else ())):
+                    which = {"world": world, "size": size, "pool": pool, "tested": tested, "seed": truth}
+                    found.append(
+                        Case(f"{name}, {world}, {size} sites, {truth}", measure, {**way(name, small), **which})
+                    )
+    return found
+
+
+def sites(world: str, size: int, pool: int, tested: int, seed: int) -> dict[str, xr.Dataset]:
+    """Return sites to learn from, sites like them and, if they are synthetic, sites warmer than all of them."""
+    random = np.random.default_rng(seed)
+    if world == "new-york":
+        learnt, near = bp.data.split(bp.data.load(world), by="location", test_fraction=0.2, seed=seed)
+        return {"train": some(learnt, size, random), "near": some(near, tested, random)}
+    everything = bp.simulate("binn", bp.data.load("synthetic", sites=pool, seed=seed), seed=seed)
+    temperature = everything["soil_temperature"].mean(("layer", "month"))
+    cool, warm = (float(temperature.quantile(at)) for at in (COOL, WARM))
+    learnt, near = bp.data.split(
+        everything.isel(site=(temperature <= cool).to_numpy()), by="location", test_fraction=0.4, seed=seed
+    )
+    far = everything.isel(site=(temperature > warm).to_numpy())
+    return {"train": some(learnt, size, random), "near": some(near, tested, random), "far": some(far, tested, random)}
+
+
+def some(dataset: xr.Dataset, number: int, random: np.random.Generator) -> xr.Dataset:
+    """Return so many sites, or all: the first of the same random order, so that larger choices hold the smaller."""
+    return dataset.isel(site=np.sort(random.permutation(dataset.sizes["site"])[:number]))
+
+
+def measure(
+    folder: Path,
+    model: dict[str, Any],
+    method: dict[str, Any],
+    world: str,
+    size: int,
+    pool: int,
+    tested: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Learn from some sites, and return what is known of others."""
+    parts = sites(world, size, pool, tested, seed)
+    fit = fitted(parts["train"], model, method, seed, folder)
+    found = []
+    for part in ("near", "far"):
+        if part in parts:
+            tree = fit.predict(parts[part])
+            found.append(frame(known(tree) | predictive(tree), part=part))
+    about = {("", "seconds"): Score(fit.wall_seconds), ("", "converged"): Score(float(fit.verdict.converged))}
+    return pd.concat([*found, frame(about, part="")]).assign(world=world, size=size, truth=seed)
+
+
+def page(rows: pd.DataFrame) -> Page:
+    """Average over the truths."""
+    rows = rows.assign(name=rows["case"].str.extract(r"^(.+), (?:synthetic|new-york), \d+ sites, \d+$")[0])
+    averaged = rows.groupby(["world", "size", "name", "part", "of", "measure"], dropna=False)["value"]
+    summary = averaged.agg(["mean", "sem"])
+    names, sizes = list(rows["name"].unique()), sorted(rows["size"].unique())
+    widths = relative_widths(rows)
+    tables = {}
+    for part, title in (("near", "Sites like those learnt from"), ("far", "Sites warmer than any learnt from")):
+        columns = {
+            f"{size} sites: true {kind}": [
+                share(*_of(summary, "synthetic", size, name, part, kind, recovery.TRUTH_INSIDE)) for name in names
+            ]
+            for kind in ("processes", "parameters")
+            for size in sizes
+        }
+        tables[f"{title}: share of the truth in 90 % intervals (nominal: 90 %)"] = pd.DataFrame(
+            columns, pd.Index(names, name="method")
+        )
+    more: dict[str, list[str]] = {}
+    for size in sizes:
+        found = [widths.get((size, name), (np.nan, np.nan)) for name in names]
+        more[f"{size} sites: sd, over that of NUTS"] = [value(*one) for one in found]
+        more[f"{size} sites: seconds"] = [
+            value(_of(summary, "synthetic", size, name, "", "", "seconds")[0], digits=0) for name in names
+        ]
+    tables["Width of the posteriors of the processes, relative to NUTS for the same sites, and cost"] = pd.DataFrame(
+        more, pd.Index(names, name="method")
+    )
+    york = {
+        f"{size} sites: {title}": [
+            (share if "coverage" in measure else value)(_of(summary, "new-york", size, name, "near", "", measure)[0])
+            for name in names
+        ]
+        for size in sizes
+        for measure, title in (("coverage_90", "in 90 %"), ("crps", "CRPS"))
+    }
+    tables["New York: held-out observations"] = pd.DataFrame(york, pd.Index(names, name="method"))
+    usual = _of(summary, "synthetic", sizes[-1], "MC dropout", "near", "processes", recovery.TRUTH_INSIDE)
+    nuts = _of(summary, "synthetic", sizes[0], "NUTS", "near", "processes", recovery.TRUTH_INSIDE)
+    findings = [
+        (
+            f"90 % intervals of MC dropout at its usual rate hold {share(*usual)} of the true processes at {sizes[-1]} "
+            f"sites; those of NUTS hold {share(*nuts)} at {sizes[0]} (± standard error over the truths)."
+        ),
+    ]
+    return Page(tables, {"Share of the truth in 90 % intervals by number of sites": draw(summary, sizes)}, findings)
+
+
+def relative_widths(rows: pd.DataFrame) -> dict[tuple[int, str], tuple[float, float]]:
+    """Return the geometric mean over processes of the sd over that of NUTS, mean and error over truths."""
+    chosen = rows[(rows["measure"] == "sd") & (rows["part"] == "near") & (rows["world"] == "synthetic")]
+    chosen = chosen[chosen["of"].isin(bp.clm5.PROCESS_NAMES)]
+    keyed = np.log(chosen.set_index(["size", "truth", "of", "name"])["value"])
+    nuts = keyed.xs("NUTS", level="name") if "NUTS" in keyed.index.get_level_values("name") else keyed.iloc[:0]
+    found = {}
+    for (size, name), one in keyed.groupby(["size", "name"]):
+        ratio = (one.droplevel("name") - nuts).dropna().groupby("truth").mean()
+        if len(ratio):
+            middle = float(np.exp(ratio.mean()))
+            found[int(size), str(name)] = middle, middle * float(ratio.sem())
+    return found
+
+
+def _of(
+    summary: pd.DataFrame, world: str, size: int, name: str, part: str, of: str, measure: str
+) -> tuple[float, float]:
+    key = (world, size, name, part, of, measure)
+    if key not in summary.index:
+        return np.nan, np.nan
+    return float(summary.loc[key, "mean"]), float(summary.loc[key, "sem"])
+
+
+@styled
+def draw(summary: pd.DataFrame, sizes: list[int]) -> Figure:
+    """Draw the coverage of the true processes by the number of sites, near and far."""
+    figure, axes = panels(1, 2, (3.6, 3.4), sharey=True)
+    shown = {
+        "MC dropout, rate 0.05": ("#D55E00", ":"), "MC dropout": ("#D55E00", "-"),
+        "MC dropout, rate 0.4": ("#D55E00", "--"),
+        "deep ensemble": ("#CC79A7", "-"), "Laplace": ("#E69F00", "-"), "VI": ("#009E73", "-"),
+        "SGHMC": ("#56B4E9", "-"), "NUTS": ("#0072B2", "-"),
+    }  # fmt: skip
+    for axis, (part, title) in zip(
+        axes[0], (("near", "sites like those learnt from"), ("far", "warmer sites")), strict=True
+    ):
+        for name, (colour, line) in shown.items():
+            found = [(size, *_of(summary, "synthetic", size, name, part, "processes", "true_90")) for size in sizes]
+            at, middle, error = np.array([one for one in found if np.isfinite(one[1])]).reshape(-1, 3).T
+            axis.errorbar(
+                at,
+                100 * middle,
+                100 * np.nan_to_num(error),
+                color=colour,
+                linestyle=line,
+                marker="o",
+                markersize=3,
+                label=name,
+            )
+        axis.axhline(90, color="black", linewidth=0.8)
+        axis.set_xscale("log")
+        axis.set_title(title)
+        axis.set_xlabel("sites learnt from")
+        plain(axis.xaxis)
+    axes[0, 0].set_ylabel("true processes in 90 % intervals (%)")
+    axes[0, 0].set_ylim(0, 100)
+    legend(figure, axes[0, 0])
+    return figure
+
+
+STUDY = Study("mc_dropout", "Can the uncertainty of MC dropout be trusted?", cases, page)
+
+if __name__ == "__main__":
+    main(STUDY)

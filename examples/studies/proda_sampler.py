@@ -1,0 +1,181 @@
+"""What PRODA's sampler does to the widths of the posteriors of single profiles.
+
+    python examples/studies/proda_sampler.py             50 New York profiles: about half an hour on two cores
+    python examples/studies/proda_sampler.py --small     4 profiles and short chains
+
+PRODA's own posterior of a profile, with its likelihood, ranges and column, is sampled by Hamiltonian Monte Carlo and by
+PRODA's Metropolis: as published, with each of its departures alone, and with none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from study import Case, Page, Study, main, value
+
+import binn_prob as bp
+from binn_prob.models.likelihoods import ProdaLikelihood
+from binn_prob.results import convergence
+from binn_prob.results.distance import spread
+from binn_prob.results.drawing import panels, plain, styled
+from binn_prob.results.scores import Score, median
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DEPARTURES = ("annealing", "accepted_only", "truncated_proposals", "best_chain_only")
+REFERENCE, CORRECTED, PUBLISHED = "site_nuts", "none of the four", "as published"
+VARIANTS: dict[str, tuple[str, ...]] = {
+    CORRECTED: (),
+    "annealing alone": ("annealing",),
+    "accepted draws alone": ("accepted_only",),
+    "truncated proposals alone": ("truncated_proposals",),
+    "best chain alone": ("best_chain_only",),
+    PUBLISHED: DEPARTURES,
+}
+"""Which of the departures are on"""
+SMALL = {"exploration": 500, "iterations": 1000, "adapt_after": 200, "draws": 50, "reruns": 0}
+SMALL_REFERENCE = {"chains": 2, "warmup": 20, "draws": 20, "rounds": 1}
+
+
+def cases(small: bool) -> list[Case]:
+    sites = {"sites": 4 if small else 50, "seed": 0}
+    reference = {"method": "site_nuts", "options": SMALL_REFERENCE if small else {}, **sites}
+    variants = {
+        name: {name: name in on for name in DEPARTURES} | (SMALL if small else {}) for name, on in VARIANTS.items()
+    }
+    return [
+        Case(REFERENCE, measure, reference),
+        *(
+            Case(name.replace(" ", "_"), measure, {"method": "proda_metropolis", "options": options, **sites})
+            for name, options in variants.items()
+        ),
+    ]
+
+
+def measure(folder: Path, method: str, options: dict[str, Any], sites: int, seed: int) -> pd.DataFrame:
+    """Return mean and standard deviation of every parameter and process at every profile."""
+    profiles = bp.data.load("new-york", sites=sites, seed=seed)
+    model = bp.models.SiteModel(likelihood=ProdaLikelihood(), ranges="proda", column="published")
+    fit = bp.fit(model, profiles, method, seed=seed, progress=False, checkpoint=folder, resume=True, **options)
+    tree, rows = fit.posterior(), []
+    for kind, dimension in (("parameters", "parameter"), ("processes", "process")):
+        middle, width = spread(tree, kind)
+        rows.append(
+            pd.DataFrame(
+                {
+                    "kind": kind,
+                    "site": np.repeat(middle["site"].to_numpy(), middle.sizes[dimension]),
+                    "of": np.tile(middle[dimension].to_numpy(), middle.sizes["site"]),
+                    "mean": middle.transpose("site", dimension).to_numpy().ravel(),
+                    "sd": width.transpose("site", dimension).to_numpy().ravel(),
+                }
+            )
+        )
+    found = convergence.summarise(tree)
+    about = {"r_hat": found.r_hat_max, "ess": found.ess_bulk_min, "seconds": fit.wall_seconds}
+    return pd.concat(rows).assign(method=method, **about)
+
+
+def page(rows: pd.DataFrame) -> Page:
+    """Hold every variant against Hamiltonian Monte Carlo."""
+    ratio, shift = {}, {}
+    for kind in ("parameters", "processes"):
+        mean, sd = (_tables(rows, kind, column) for column in ("mean", "sd"))
+        known = (sd[REFERENCE] > 0).all()  # the plant carbon input is forcing
+        for name in VARIANTS:
+            ratio[name, kind] = (sd[name] / sd[REFERENCE]).loc[:, known]
+            shift[name, kind] = ((mean[name] - mean[REFERENCE]) / sd[REFERENCE]).loc[:, known]
+    widths = {
+        **{
+            f"all {kind}": {name: _text(median(_geometric(ratio[name, kind]))) for name in VARIANTS}
+            for kind in ("parameters", "processes")
+        },
+        **{
+            of.replace("_", " "): {name: _text(median(ratio[name, "processes"][of].to_numpy())) for name in VARIANTS}
+            for of in ratio[PUBLISHED, "processes"]
+        },
+    }
+    by_case = rows.groupby("case")[["r_hat", "ess", "seconds"]].first()
+    others = {
+        "difference of means, parameters": {name: _text(median(_size(shift[name, "parameters"]))) for name in VARIANTS},
+        "difference of means, processes": {name: _text(median(_size(shift[name, "processes"]))) for name in VARIANTS},
+        "largest R-hat": {name: value(by_case.loc[_file(name), "r_hat"], digits=3) for name in VARIANTS},
+        "seconds": {name: f"{by_case.loc[_file(name), 'seconds']:.0f}" for name in VARIANTS},
+    }
+    tables = {
+        "Standard deviation, over that of Hamiltonian Monte Carlo (median over the profiles)": pd.DataFrame(widths),
+        "Root mean square over parameters or processes of the difference of the means, in standard deviations of "
+        "Hamiltonian Monte Carlo (median over the profiles), and the chains": pd.DataFrame(others),
+    }
+    reference = by_case.loc[REFERENCE]
+    published = median(_geometric(ratio[PUBLISHED, "parameters"]))
+    corrected = median(_geometric(ratio[CORRECTED, "parameters"]))
+    findings = [
+        (
+            f"Standard deviations of the parameters, over those of the posterior: {_text(published)} as published, "
+            f"{_text(corrected)} with the four departures off."
+        ),
+        (
+            f"Hamiltonian Monte Carlo, the reference: largest R-hat {reference['r_hat']:.3f}, smallest effective "
+            f"sample size {reference['ess']:.0f}, {reference['seconds']:.0f} s for {rows['site'].nunique()} profiles."
+        ),
+    ]
+    return Page(tables, {"Widths of the posteriors by departure": draw(ratio)}, findings)
+
+
+@styled
+def draw(ratio: dict[tuple[str, str], pd.DataFrame]) -> Figure:
+    """Draw the ratios of all profiles and quantities, by departure."""
+    figure, axes = panels(1, 2, (4.2, 3.0), sharey=True)
+    for axis, kind in zip(axes[0], ("parameters", "processes"), strict=True):
+        found = [ratio[name, kind].to_numpy().ravel() for name in VARIANTS]
+        axis.boxplot(
+            [values[values > 0] for values in found], orientation="horizontal", whis=(5, 95), showfliers=False,
+            medianprops={"color": "#0072B2", "linewidth": 2},
+        )  # fmt: skip
+        axis.set_yticks(range(1, len(VARIANTS) + 1), list(VARIANTS))
+        axis.axvline(1.0, color="black", linewidth=0.8)
+        axis.set_xscale("log")
+        axis.set_title(kind)
+        axis.set_xlabel("sd / sd of the posterior")
+        plain(axis.xaxis)
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
+def _file(name: str) -> str:
+    """Return the name of the case of a variant."""
+    return name.replace(" ", "_")
+
+
+def _tables(rows: pd.DataFrame, kind: str, column: str) -> dict[str, pd.DataFrame]:
+    """Return a column of the rows by variant: a table of profiles and parameters or processes."""
+    chosen = rows[rows["kind"] == kind]
+    return {
+        name: chosen[chosen["case"] == _file(name)].pivot_table(column, "site", "of") for name in (REFERENCE, *VARIANTS)
+    }
+
+
+def _geometric(table: pd.DataFrame) -> np.ndarray:
+    """Return the geometric mean over quantities at every site."""
+    with np.errstate(divide="ignore"):
+        return np.exp(np.log(table.to_numpy()).mean(axis=1))
+
+
+def _size(table: pd.DataFrame) -> np.ndarray:
+    """Return the root mean square over quantities at every site."""
+    return np.sqrt((table.to_numpy() ** 2).mean(axis=1))
+
+
+def _text(score: Score) -> str:
+    return value(*score)
+
+
+STUDY = Study("proda_sampler", "What PRODA's sampler does to the widths of its posteriors", cases, page)
+
+if __name__ == "__main__":
+    main(STUDY)

@@ -1,0 +1,227 @@
+"""How well is the carbon of profiles predicted that no method has seen?
+
+    python examples/studies/skill.py             all New York profiles, ten folds: over an hour on two cores
+    python examples/studies/skill.py --small     24 profiles, two folds
+
+Every method and five baselines predict each of the folds, of whole locations, from the others.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import first_stage
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.metrics import r2_score
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from study import Case, Page, Study, main, over_folds, share, value
+from ways import fitted, frame, predictive, way
+
+import binn_prob as bp
+from binn_prob import clm5
+from binn_prob.results.drawing import panels, styled
+from binn_prob.results.scores import Score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import xarray as xr
+
+    Predictor = Callable[[xr.Dataset], np.ndarray]
+
+METHODS = ("MC dropout", "MC dropout, 3 × 128 units", "deep ensemble, batches", "VI", "SGHMC, batches", "PRODA")
+
+
+def cases(small: bool) -> list[Case]:
+    count, sites = (2, 24) if small else (10, None)
+    common = {"folds": count, "sites": sites, "seed": 0}
+    found = [first_stage.case(small)]
+    for fold in range(count):
+        asked = {"fold": fold, **common}
+        found += [Case(f"{name}-{fold}", baseline, {"name": name, **asked}) for name in BASELINES]
+        found += [
+            Case(f"{name}-{fold}", method, {**way(name, small), "small": small, **asked}, after=int(name == "PRODA"))
+            for name in METHODS
+        ]
+    return found
+
+
+def split(fold: int, folds: int, sites: int | None, seed: int) -> tuple[xr.Dataset, xr.Dataset]:
+    """Return the sites to learn from and those to predict."""
+    profiles = bp.data.load("new-york", sites=sites, seed=seed)
+    return bp.data.splits.folds(profiles, by="location", count=folds, seed=seed)[fold]
+
+
+def method(
+    folder: Path, model: dict[str, Any], method: dict[str, Any], small: bool, seed: int, **which: Any
+) -> pd.DataFrame:
+    """Return how well a method predicts one fold."""
+    train, test = split(seed=seed, **which)
+    stage = first_stage.folder_of(small) if method["method"] == "upscaling" else None
+    fit = fitted(train, model, method, seed, folder, stage)
+    found = predictive(fit.predict(test)) | {("", "seconds"): Score(fit.wall_seconds)}
+    return frame(found, sites=train.sizes["site"], fold=which["fold"])
+
+
+def baseline(folder: Path, name: str, seed: int, **which: Any) -> pd.DataFrame:
+    """Return how well a baseline, which gives one number for each observation, predicts one fold."""
+    train, test = split(seed=seed, **which)
+    predicted = BASELINES[name](train, seed)(test)
+    observed = test["soc"].transpose("site", "observation").to_numpy()
+    there = np.isfinite(observed)
+    observed, predicted = observed[there], predicted[there]
+    found = {
+        ("", "nse"): Score(float(r2_score(observed, predicted))),
+        ("", "log_nse"): Score(float(r2_score(np.log(observed), np.log(predicted)))),
+        ("", "rmse"): Score(float(np.sqrt(np.mean((predicted - observed) ** 2)))),
+    }
+    return frame(found, sites=train.sizes["site"], fold=which["fold"])
+
+
+def default_parameters(train: xr.Dataset, seed: int) -> Predictor:
+    """CLM5 with its default parameters everywhere: nothing is learnt."""
+
+    def predict(sites: xr.Dataset) -> np.ndarray:
+        forcing = clm5.Forcing.from_dataset(sites)
+        pools = clm5.steady_state(np.tile(clm5.DEFAULTS, (sites.sizes["site"], 1)), forcing)
+        depth = sites["depth"].transpose("site", "observation").to_numpy()
+        return np.asarray(clm5.at_depth(clm5.soil_organic_carbon(pools), depth, forcing.bedrock_layer))
+
+    return predict
+
+
+def one_parameter_set(train: xr.Dataset, seed: int) -> Predictor:
+    """CLM5 with the same parameters everywhere, the mode of their posterior: sites differ by their forcing alone."""
+
+    def alike(sites: xr.Dataset) -> xr.Dataset:
+        return sites.assign({name: xr_zeros(sites[name]) for name in ("continuous", "categorical")})
+
+    fit = bp.fit(bp.models.BINN(hidden=()), alike(train), "deep_ensemble", seed=seed, progress=False, members=1)
+
+    def predict(sites: xr.Dataset) -> np.ndarray:
+        drawn = fit.predict(alike(sites))["posterior/soc_at_depth"].median(("chain", "draw"))
+        return drawn.transpose("site", "observation").to_numpy()
+
+    return predict
+
+
+def xr_zeros(values: xr.DataArray) -> xr.DataArray:
+    return values.copy(data=np.zeros_like(values.to_numpy()))
+
+
+def forest(of_log: bool) -> Callable[[xr.Dataset, int], Predictor]:
+    """Random forest of the covariates and the depth; it learns SOC or its logarithm."""
+
+    def learn(train: xr.Dataset, seed: int) -> Predictor:
+        regressor = RandomForestRegressor(500, min_samples_leaf=3, max_features=1 / 3, random_state=seed)
+        return regression(regressor, train, of_log)
+
+    return learn
+
+
+def network(train: xr.Dataset, seed: int) -> Predictor:
+    """Network of the covariates and the depth, which knows no soil model; it learns log SOC."""
+    regressor = MLPRegressor((128, 128), early_stopping=True, max_iter=500, random_state=seed)
+    return regression(regressor, train, of_log=True)
+
+
+def regression(regressor: Any, train: xr.Dataset, of_log: bool) -> Predictor:
+    """Fit a regression with standardised numbers and a column for each category."""
+    continuous, categorical = (train.sizes[f"{kind}_covariate"] for kind in ("continuous", "categorical"))
+    columns = make_column_transformer(
+        (StandardScaler(), slice(0, continuous + 1)),
+        (OneHotEncoder(handle_unknown="ignore"), slice(continuous + 1, continuous + 1 + categorical)),
+        sparse_threshold=0.0,
+    )
+    pipeline = make_pipeline(columns, regressor)
+    inputs, there = table(train)
+    carbon = train["soc"].transpose("site", "observation").to_numpy()[there]
+    scale = np.log(carbon).std() if of_log else carbon.std()
+    pipeline.fit(inputs, (np.log(carbon) if of_log else carbon) / scale)
+
+    def predict(sites: xr.Dataset) -> np.ndarray:
+        inputs, there = table(sites)
+        found = np.full(there.shape, np.nan)
+        raw = pipeline.predict(inputs) * scale
+        found[there] = np.exp(raw) if of_log else raw
+        return found
+
+    return predict
+
+
+def table(sites: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return a row of depth and covariates for each observation, and where observations are (site, observation)."""
+    there = sites["soc"].transpose("site", "observation").notna().to_numpy()
+    covariates = [sites[kind].transpose("site", ...).to_numpy() for kind in ("continuous", "categorical")]
+    depth = sites["depth"].transpose("site", "observation").to_numpy()[there]
+    of_site = np.nonzero(there)[0]
+    return np.column_stack([depth, *(values[of_site] for values in covariates)]), there
+
+
+BASELINES: dict[str, Callable[[xr.Dataset, int], Predictor]] = {
+    "CLM5, default parameters": default_parameters,
+    "CLM5, one parameter set": one_parameter_set,
+    "random forest of SOC": forest(of_log=False),
+    "random forest of log SOC": forest(of_log=True),
+    "network without CLM5": network,
+}
+"""What needs no posterior"""
+
+
+def page(rows: pd.DataFrame) -> Page:
+    """Average over the folds."""
+    rows = rows.assign(name=rows["case"].str.replace(r"-\d+$", "", regex=True))
+    scores = over_folds(rows, "name")
+    shown = {"nse": "NSE", "log_nse": "NSE of log SOC", "crps": "CRPS of log SOC", "coverage_90": "coverage of 90 %"}
+    names = [name for name in (*BASELINES, *METHODS) if name in set(rows["name"])]
+    columns = {
+        title: [(share if measure == "coverage_90" else value)(*scores(name, measure)) for name in names]
+        for measure, title in shown.items()
+    }
+    columns["seconds per fold"] = [value(scores(name, "seconds")[0], digits=0) for name in names]
+    caption = "Held-out profiles, mean over the folds ± standard error of that mean"
+    best = max((name for name in names if name in METHODS), key=lambda name: scores(name, "log_nse")[0])
+    log, plain, forest_log, forest_plain = (
+        value(*scores(name, measure)) for name in (best, "random forest of log SOC") for measure in ("log_nse", "nse")
+    )
+    findings = [
+        (
+            f"Best NSE of log SOC of a method: {best}, {log}; its NSE is {plain}. "
+            f"The random forest of log SOC has {forest_log} and {forest_plain}."
+        ),
+    ]
+    return Page(
+        {caption: pd.DataFrame(columns, pd.Index(names, name="method"))}, {"Skill by fold": draw(rows)}, findings
+    )
+
+
+@styled
+def draw(rows: pd.DataFrame) -> Figure:
+    """Draw the skill of every fold."""
+    figure, axes = panels(1, 2, (4.0, 3.6), sharey=True)
+    names = [name for name in (*BASELINES, *METHODS) if name in set(rows["name"])]
+    for axis, (measure, title) in zip(axes[0], {"nse": "NSE", "log_nse": "NSE of log SOC"}.items(), strict=True):
+        chosen = rows[rows["measure"] == measure]
+        for place, name in enumerate(names):
+            found = chosen.loc[chosen["name"] == name, "value"]
+            colour = "#999999" if name in BASELINES else "#0072B2"
+            axis.plot(found, [place] * len(found), "o", color=colour, markersize=3, alpha=0.5)
+            axis.plot(found.mean(), place, "|", color="black", markersize=12)
+        axis.set_yticks(range(len(names)), names)
+        axis.set_xlabel(title)
+        axis.set_xlim(left=max(axis.get_xlim()[0], -1.0))
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
+STUDY = Study("skill", "How well are profiles predicted that no method has seen?", cases, page)
+
+if __name__ == "__main__":
+    main(STUDY)

@@ -1,0 +1,308 @@
+"""What the studies share: cases whose rows are kept as soon as they are measured, and a page that says what came out.
+
+A study is a list of :class:`Case`, each a measurement that returns a table.  ``rows/<case>.json`` in the output folder
+holds what was measured, with all that it depends on; a case whose file is there is not measured again, and one that was
+killed goes on from its checkpoint.  From all rows the study makes tables and figures, and :func:`run` writes them
+between two markers of its page, ``docs/studies/<name>.md``; what stands around them is written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import groupby
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+import binn_prob as bp
+from binn_prob import plot
+from binn_prob.devices import use_device
+from binn_prob.files import locked, replacing
+from binn_prob.inference import FitError
+from binn_prob.provenance import differences, git_commit, versions
+
+__all__ = ["Case", "Page", "Study", "over_folds", "run", "share", "value"]
+
+DOCUMENTS = Path(__file__).resolve().parent.parent.parent / "docs" / "studies"
+BEGIN, END = "<!-- measured: begin, written by examples/studies/{name}.py -->", "<!-- measured: end -->"
+"""What lies between these lines of a page is written anew; all else is left as it is."""
+
+_NAMED = ("python", "jax", "numpyro", "flax", "optax", "blackjax", "numpy")
+"""Software that a page names; the rows hold all versions."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement of a study."""
+
+    name: str
+    measure: Callable[..., pd.DataFrame]
+    """Called with the folder for its checkpoints, and with ``asked`` by name"""
+    asked: Mapping[str, Any]
+    """What its rows depend on: numbers, texts, and mappings and lists of them"""
+    after: int = 0
+    """Cases of lower numbers are measured before, for it needs what they leave"""
+    devices: int = 1
+    """As how many devices JAX sees its core: one for each Markov chain of a network"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a study has found."""
+
+    tables: Mapping[str, pd.DataFrame]
+    """Caption → table, in order"""
+    figures: Mapping[str, Figure]
+    """What it shows, for those who cannot see it → figure"""
+    findings: Sequence[str] = ()
+    """Sentences whose numbers come from the rows: what was to be reached, and what was"""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, what is measured to answer it, and how the page is made of it."""
+
+    name: str
+    """Of its script, its page and its files"""
+    title: str
+    cases: Callable[[bool], Sequence[Case]]
+    """What to measure, few and small if asked for small"""
+    page: Callable[[pd.DataFrame], Page]
+    """Makes the page from the rows of all cases, which have the column ``case`` and what each has measured"""
+    alone: bool = False
+    """Whether every case has all cores to itself, because it is timed; else each has one"""
+
+
+def run(study: Study, arguments: Sequence[str] | None = None) -> int:
+    """Read the arguments, measure what is missing, and write the page; return 1 if a case could not be measured."""
+    given = _arguments(study, arguments)
+    small = " --small" if given.small else ""
+    cases = list(study.cases(given.small))
+    complaints = 0
+    with locked(given.out):
+        missing = [case for case in cases if _kept(given.out, case) is None]
+        print(f"{len(cases) - len(missing)} of {len(cases)} cases are there already", flush=True)
+        for _, together in groupby(sorted(missing, key=lambda case: case.after), lambda case: case.after):
+            complaints += _measure_all(given.out, list(together), 1 if study.alone else given.processes)
+        kept = [one for case in cases if (one := _kept(given.out, case)) is not None]
+    if kept:
+        document = given.document or (given.out if given.small else DOCUMENTS) / f"{study.name}.md"
+        _write(study, document, kept, f"python examples/studies/{study.name}.py{small}")
+        print(f"{document} written")
+    return 1 if complaints else 0
+
+
+def _measure_all(folder: Path, cases: Sequence[Case], processes: int) -> int:
+    """Measure some cases, so many at a time, and return how many could not be measured.
+
+    Each has a process of its own, so that none finds compiled what another has compiled, and one that is killed does
+    not take the others' rows with it.  Side by side, each has a core of its own.
+    """
+    failed, context = 0, get_context("spawn")
+    cores = context.Queue()
+    for core in sorted(os.sched_getaffinity(0))[:processes] if processes > 1 else (None,):
+        cores.put(core)
+    pool = ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_set_cores, initargs=(cores,), max_tasks_per_child=1
+    )
+    with pool, tqdm(total=len(cases)) as bar:
+        running = {pool.submit(_measure, folder, case): case for case in cases}
+        for done in as_completed(running):
+            try:
+                bar.write(f"{running[done].name}: {done.result():.0f} s")
+            except (FitError, bp.InputError, BrokenProcessPool) as error:
+                failed += 1
+                bar.write(f"{running[done].name}: {error}", file=sys.stderr)
+            bar.update()
+    return failed
+
+
+def _set_cores(cores: Any) -> None:
+    global _cores
+    _cores = cores
+
+
+_cores: Any = None
+"""Cores that no case has: a queue that the processes share"""
+
+
+def _measure(folder: Path, case: Case) -> float:
+    """Measure a case on a core of its own, if they are handed out."""
+    core = _cores.get()
+    try:
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+        return _measured(folder, case)
+    finally:
+        _cores.put(core)
+
+
+def main(study: Study) -> None:
+    """Run a study as a command."""
+    try:
+        sys.exit(run(study))
+    except bp.InputError as error:
+        sys.exit(f"Error: {error}")
+
+
+def value(number: float, error: float = math.nan, digits: int = 2) -> str:
+    """Return a number with its standard error as text; a dash if there is none."""
+    if pd.isna(number):
+        return "–"
+    return f"{number:.{digits}f}" + ("" if pd.isna(error) else f" ± {error:.{digits}f}")
+
+
+def share(number: float, error: float = math.nan) -> str:
+    """Return a share with its standard error as text, in percent; a dash if there is none."""
+    if pd.isna(number):
+        return "–"
+    return f"{100 * number:.0f}" + (" %" if pd.isna(error) else f" ± {100 * error:.0f} %")
+
+
+def over_folds(rows: pd.DataFrame, by: str) -> Callable[[str, str], tuple[float, float]]:
+    """Return a function that gives the mean of a measure over folds, and the standard error of that mean.
+
+    The error is the standard deviation over folds by the root of their number.  Folds share most of what is learnt
+    from, so that it is too small if anything (Bengio and Grandvalet 2004, JMLR 5, 1089–1105).
+    """
+    grouped = rows.groupby([by, "measure"])["value"].agg(["mean", "sem"])
+
+    def of(name: str, measure: str) -> tuple[float, float]:
+        if (name, measure) not in grouped.index:
+            return math.nan, math.nan
+        found = grouped.loc[(name, measure)]
+        return float(found["mean"]), float(found["sem"])
+
+    return of
+
+
+def _arguments(study: Study, arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=study.title)
+    parser.add_argument("--small", action="store_true", help="few sites and steps, to see that it runs")
+    parser.add_argument("--processes", type=int, help="cases measured at a time; default: one to a core")
+    parser.add_argument("--out", type=Path, help="folder of rows and checkpoints; default: in runs/studies")
+    parser.add_argument("--document", type=Path, help="page to write; default: in docs/studies, or if small in --out")
+    given = parser.parse_args(arguments)
+    given.processes = given.processes or len(os.sched_getaffinity(0))
+    given.out = given.out or Path("runs") / "studies" / (study.name + ("-small" if given.small else ""))
+    return given
+
+
+def _path(folder: Path, case: Case) -> Path:
+    return folder / "rows" / f"{case.name}.json"
+
+
+def _measured(folder: Path, case: Case) -> float:
+    """Measure a case and keep its rows; return the seconds it took.  Its checkpoints are then removed."""
+    use_device("auto", None, devices=case.devices)
+    import jax
+
+    began, checkpoints = time.perf_counter(), folder / "checkpoints" / case.name
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    rows = case.measure(checkpoints, **case.asked)
+    kept = {
+        "case": case.name,
+        "asked": case.asked,
+        "rows": json.loads(rows.to_json(orient="records", double_precision=15)),
+        "seconds": time.perf_counter() - began,
+        "device": jax.devices()[0].device_kind,
+        "cores": len(os.sched_getaffinity(0)),
+        "versions": versions(),
+        "git_commit": git_commit(),
+    }
+    path = _path(folder, case)
+    path.parent.mkdir(exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+    shutil.rmtree(checkpoints)
+    return float(kept["seconds"])
+
+
+def _kept(folder: Path, case: Case) -> dict[str, Any] | None:
+    """Return what was measured of a case; None if it has not been.
+
+    Raises
+    ------
+    InputError
+        If it was measured with other settings.
+    """
+    path = _path(folder, case)
+    if not path.is_file():
+        return None
+    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if changes := differences(kept["asked"], json.loads(json.dumps(case.asked))):
+        cure = "remove it and its checkpoint to measure it again, or give another --out"
+        raise bp.InputError(f"{path}, where {changes}", "what was measured of the case as it is now", cure)
+    return kept
+
+
+def _write(study: Study, document: Path, kept: Sequence[Mapping[str, Any]], command: str) -> None:
+    """Write the page of a study, and beside it its rows and its figures."""
+    frames = [pd.DataFrame(one["rows"]).assign(case=one["case"]) for one in kept]
+    rows = pd.concat(frames, ignore_index=True)
+    page = study.page(rows)
+    document.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(document.with_suffix(".csv")) as temporary:
+        rows.to_csv(temporary, index=False, float_format="%.6g")
+    parts = [f"- {finding}" for finding in page.findings]
+    parts = ["\n".join(parts)] if parts else []
+    for number, (shows, figure) in enumerate(page.figures.items(), start=1):
+        name = f"{document.stem}-{number}" if len(page.figures) > 1 else document.stem
+        for ending, written in (("png", plot.png), ("pdf", plot.pdf)):
+            with replacing(document.with_name(f"{name}.{ending}")) as temporary:
+                temporary.write_bytes(written(figure))
+        parts.append(f"![{shows}]({name}.png)")
+    parts += [f"**{caption}**\n\n{_markdown(table)}" for caption, table in page.tables.items()]
+    parts.append(_origin(kept, command, document.with_suffix(".csv").name))
+    _replace(document, study, "\n\n".join(parts))
+
+
+def _replace(document: Path, study: Study, block: str) -> None:
+    """Put a block between the markers of a page, which is made if it is not there."""
+    begin = BEGIN.format(name=study.name)
+    text = document.read_text(encoding="utf-8") if document.is_file() else f"# {study.title}\n\n{begin}\n{END}\n"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(END)
+    if not (found and closed):
+        raise bp.InputError(f"{document} without a place for the results", f"{begin} … {END}", "add these two lines")
+    with replacing(document) as temporary:
+        temporary.write_text(f"{before}{begin}\n\n{block}\n\n{END}{after}", encoding="utf-8")
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    """Return a table as Markdown: its index and then its columns, everything as it is printed."""
+    head = [*(str(name or "") for name in table.index.names), *map(str, table.columns)]
+    lines = [head, ["---"] * len(head)]
+    for key, row in zip(table.index, table.itertuples(index=False), strict=True):
+        lines.append([str(one) for one in (*(key if isinstance(key, tuple) else (key,)), *row)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _origin(kept: Sequence[Mapping[str, Any]], command: str, csv: str) -> str:
+    """Return how the rows were made; where they differ, all that there is."""
+
+    def every(found: Sequence[Any]) -> str:
+        return " or ".join(dict.fromkeys(map(str, found)))
+
+    software = ", ".join(f"{name} {every([one['versions'][name] for one in kept])}" for name in _NAMED)
+    minutes = sum(one["seconds"] for one in kept) / 60
+    seeds = every([one["asked"]["seed"] for one in kept])
+    return (
+        f"Made by `{command}`, seed {seeds}: {len(kept)} cases in {minutes:.0f} minutes "
+        f"on {every([one['cores'] for one in kept])} cores ({every([one['device'] for one in kept])}); {software}; "
+        f"commit {every([one['git_commit'][:7] for one in kept])}. All rows: [{csv}]({csv})."
+    )

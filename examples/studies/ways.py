@@ -1,0 +1,118 @@
+"""Ways to a posterior that several studies compare, and what they measure of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+import binn_prob as bp
+from binn_prob.fitting import as_model
+from binn_prob.results import recovery, skill
+from binn_prob.results.distance import spread
+from binn_prob.results.scores import Score
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from binn_prob.inference import Fit
+
+__all__ = ["SMALL", "WAYS", "fitted", "frame", "known", "predictive", "way"]
+
+_BINN_NETWORK = {"hidden": [128, 128, 128], "activation": "leaky_relu"}
+_MORE = {"steps": 20_000, "patience": None}
+
+WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "MC dropout": ({}, {"method": "mc_dropout"}),
+    "MC dropout, rate 0.05": ({}, {"method": "mc_dropout", "rate": 0.05}),
+    "MC dropout, rate 0.1": ({}, {"method": "mc_dropout", "rate": 0.1}),
+    "MC dropout, rate 0.4": ({}, {"method": "mc_dropout", "rate": 0.4}),
+    "MC dropout, rate learned": ({}, {"method": "mc_dropout", "rate": "learned", "steps": 10_000, "patience": None}),
+    "MC dropout, 3 × 128 units": (_BINN_NETWORK, {"method": "mc_dropout", "learning_rate": 0.003}),
+    "deep ensemble": ({}, {"method": "deep_ensemble"}),
+    "deep ensemble, batches": ({}, {"method": "deep_ensemble", "batch_sites": 64, "steps": 6000, "patience": None}),
+    "Laplace, last layer": ({}, {"method": "laplace", "weights": "last_layer"}),
+    "Laplace": ({}, {"method": "laplace"}),
+    "VI": ({}, {"method": "vi"}),
+    "VI, low rank": ({}, {"method": "vi", "guide": "low_rank", **_MORE}),
+    "VI, full rank": ({}, {"method": "vi", "guide": "full_rank", **_MORE}),
+    "VI, flow": ({}, {"method": "vi", "guide": "iaf", "learning_rate": 0.001, **_MORE}),
+    "SGHMC": ({}, {"method": "sghmc"}),
+    "SGHMC, batches": ({}, {"method": "sghmc", "batch_sites": 64}),
+    "NUTS": ({}, {"method": "nuts"}),
+    "NeuralPrior, VI": ({"model": "neural_prior"}, {"method": "vi"}),
+    "PRODA": ({}, {"method": "upscaling"}),
+}
+"""Name → options of the model, ``binn`` unless it says another, and of the method"""
+
+SMALL: dict[str, dict[str, Any]] = {
+    "mc_dropout": {"steps": 100, "draws": 20},
+    "deep_ensemble": {"steps": 100, "members": 3},
+    "laplace": {"steps": 100, "draws": 20},
+    "vi": {"steps": 100, "draws": 20},
+    "nuts": {"chains": 2, "warmup": 20, "draws": 20, "max_tree_depth": 3, "start_steps": 100},
+    "sghmc": {"chains": 2, "warmup": 20, "draws": 20, "thinning": 2, "start_steps": 100},
+    "site_nuts": {"chains": 2, "warmup": 20, "draws": 20, "rounds": 1},
+    "upscaling": {"steps": 100, "members": 5},
+}
+"""Options that take the place of those of the methods with ``--small``: to see that all work, not to learn from"""
+
+
+def way(name: str, small: bool) -> dict[str, Any]:
+    """Return the options of a model and of a method as what a case asks for."""
+    model, method = WAYS[name]
+    return {
+        "model": {"model": "binn", **model},
+        "method": {**method, **(SMALL[method["method"]] if small else {})},
+    }
+
+
+def fitted(
+    train: xr.Dataset,
+    model: Mapping[str, Any],
+    method: Mapping[str, Any],
+    seed: int,
+    checkpoint: Path,
+    first: Fit | str | Path | None = None,
+) -> Fit:
+    """Fit a model to sites in one of the ways, from a first stage if it is a second."""
+    options, given = dict(model), dict(method)
+    built, word = as_model(options.pop("model"), options), given.pop("method")
+    how: dict[str, Any] = {"seed": seed, "progress": False, "checkpoint": checkpoint, "resume": True}
+    if first is not None:
+        return bp.upscale(first, built, train, **how, **given)
+    return bp.fit(built, train, word, **how, **given)
+
+
+def predictive(tree: xr.DataTree) -> dict[tuple[str, str], Score]:
+    """Return how well sites are predicted: by what (empty) and measure."""
+    return {("", name): score for name, score in skill.scores(skill.pointwise(tree)).items()}
+
+
+def known(tree: xr.DataTree) -> dict[tuple[str, str], Score]:
+    """Return how near parameters and processes come to the truth, and how wide they are, by what and measure.
+
+    ``sd`` is the geometric mean over sites of the posterior standard deviation, so that the ratio of two is the
+    geometric mean of the ratios.
+    """
+    found: dict[tuple[str, str], Score] = {}
+    for kind, dimension in (("parameters", "parameter"), ("processes", "process")):
+        if recovery.truth_known(tree, kind):
+            found[kind, recovery.TRUTH_INSIDE] = recovery.truth_inside(tree, kind)
+            for of, measures in recovery.recovery(tree, kind).items():
+                found |= {(of, name): score for name, score in measures.items()}
+        widths = spread(tree, kind)[1]
+        for of in widths[dimension].to_numpy():
+            one = widths.sel({dimension: of}).to_numpy()
+            if (one > 0).all():
+                found[str(of), "sd"] = Score(float(np.exp(np.log(one).mean())))
+    return found
+
+
+def frame(found: Mapping[tuple[str, str], Score], **columns: Any) -> pd.DataFrame:
+    """Return scores as rows."""
+    listed = [(of, measure, *score) for (of, measure), score in found.items()]
+    return pd.DataFrame(listed, columns=["of", "measure", "value", "error"]).assign(**columns)
