@@ -43,33 +43,36 @@ PAIRS = 500
 
 
 def cases(small: bool) -> list[Case]:
-    asked = {"sites": 24 if small else None, "synthetic_sites": 24 if small else 256, "seed": 0}
+    asked = {"sites": 8 if small else None, "synthetic_sites": 8 if small else 256, "seed": 0}
     stage = {"options": SMALL["site_nuts"] if small else {}, "small": small}
+    methods = ("MC dropout", "PRODA") if small else METHODS
     found = [first_stage.case(small)]
     for world, part, names in (
-        ("new-york", "all", (*METHODS, "NUTS")),
-        ("new-york", "first half", METHODS),
-        ("new-york", "second half", METHODS),
-        ("synthetic", "all", METHODS),
+        ("new-york", "all", (*methods, *(() if small else ("NUTS",)))),
+        ("new-york", "first half", methods[:1] if small else methods),
+        ("new-york", "second half", methods[:1] if small else methods),
+        ("synthetic", "all", methods),
     ):
         found += [
             Case(
                 f"{name}, {world}, {part}",
                 learn,
                 {"world": world, "part": part, **way(name, small), "first": stage if name == "PRODA" else None,
-                 "most": (16 if small else NUTS_SITES) if name == "NUTS" else None, **asked},
+                 "most": NUTS_SITES if name == "NUTS" else None, **asked},
                 after=int(name == "PRODA"),
                 devices=4 if name == "NUTS" else 1,
             )
             for name in names
         ]  # fmt: skip
     for world in WORLDS:
-        names = [*METHODS, FORCING, *(["NUTS"] if world == "new-york" else [])]
+        names = [*methods, FORCING, *(["NUTS"] if world == "new-york" and not small else [])]
         found += [
             Case(f"agreement of {name}, {world}", agree, {"name": name, "world": world, **asked}, after=2)
             for name in names
         ]
-    found += [Case(f"halves of {name}", halves, {"name": name, **asked}, after=2) for name in METHODS]
+    found += [
+        Case(f"halves of {name}", halves, {"name": name, **asked}, after=2) for name in methods[: 1 if small else None]
+    ]
     return found
 
 

@@ -48,7 +48,9 @@ def cases(small: bool) -> list[Case]:
     for world in ("synthetic", "new-york"):
         for truth in range(truths if world == "synthetic" else 1):
             for size in sizes:
-                for name in (*DROPOUT, *OTHERS, *(COSTLY if size == sizes[0] else ())):
+                cheap = ("MC dropout",) if small else (*DROPOUT, *OTHERS)
+                costly = COSTLY[-1:] if small else COSTLY
+                for name in (*cheap, *(costly if size == sizes[0] else ())):
                     which = {"world": world, "size": size, "pool": pool, "tested": tested, "seed": truth}
                     found.append(
                         Case(f"{name}, {world}, {size} sites, {truth}", measure, {**way(name, small), **which})

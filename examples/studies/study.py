@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
@@ -97,7 +98,7 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> int:
         missing = [case for case in cases if _kept(given.out, case) is None]
         print(f"{len(cases) - len(missing)} of {len(cases)} cases are there already", flush=True)
         for _, together in groupby(sorted(missing, key=lambda case: case.after), lambda case: case.after):
-            complaints += _measure_all(given.out, list(together), 1 if study.alone else given.processes)
+            complaints += _measure_all(given.out, list(together), given.processes)
         kept = [one for case in cases if (one := _kept(given.out, case)) is not None]
     if kept:
         document = given.document or (given.out if given.small else DOCUMENTS) / f"{study.name}.md"
@@ -110,8 +111,10 @@ def _measure_all(folder: Path, cases: Sequence[Case], processes: int) -> int:
     """Measure some cases, so many at a time, and return how many could not be measured.
 
     Each has a process of its own, so that none finds compiled what another has compiled, and one that is killed does
-    not take the others' rows with it.  Side by side, each has a core of its own.
+    not take the others' rows with it.  Side by side, each has a core of its own.  With 0, all are measured in this one.
     """
+    if processes == 0:
+        return sum(_complaint(case, partial(_measured, folder, case)) for case in tqdm(cases))
     failed, context = 0, get_context("spawn")
     cores = context.Queue()
     for core in sorted(os.sched_getaffinity(0))[:processes] if processes > 1 else (None,):
@@ -122,13 +125,19 @@ def _measure_all(folder: Path, cases: Sequence[Case], processes: int) -> int:
     with pool, tqdm(total=len(cases)) as bar:
         running = {pool.submit(_measure, folder, case): case for case in cases}
         for done in as_completed(running):
-            try:
-                bar.write(f"{running[done].name}: {done.result():.0f} s")
-            except (FitError, bp.InputError, BrokenProcessPool) as error:
-                failed += 1
-                bar.write(f"{running[done].name}: {error}", file=sys.stderr)
+            failed += _complaint(running[done], done.result)
             bar.update()
     return failed
+
+
+def _complaint(case: Case, result: Callable[[], float]) -> bool:
+    """Say how long a case took, or why it could not be measured; return whether it could not."""
+    try:
+        tqdm.write(f"{case.name}: {result():.0f} s")
+    except (FitError, bp.InputError, BrokenProcessPool) as error:
+        tqdm.write(f"{case.name}: {error}", file=sys.stderr)
+        return True
+    return False
 
 
 def _set_cores(cores: Any) -> None:
@@ -193,11 +202,12 @@ def over_folds(rows: pd.DataFrame, by: str) -> Callable[[str, str], tuple[float,
 def _arguments(study: Study, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=study.title)
     parser.add_argument("--small", action="store_true", help="few sites and steps, to see that it runs")
-    parser.add_argument("--processes", type=int, help="cases measured at a time; default: one to a core")
+    parser.add_argument("--processes", type=int, help="cases measured at a time; default: one to a core, 0 if small")
     parser.add_argument("--out", type=Path, help="folder of rows and checkpoints; default: in runs/studies")
     parser.add_argument("--document", type=Path, help="page to write; default: in docs/studies, or if small in --out")
     given = parser.parse_args(arguments)
-    given.processes = given.processes or len(os.sched_getaffinity(0))
+    if given.processes is None:
+        given.processes = 0 if given.small else 1 if study.alone else len(os.sched_getaffinity(0))
     given.out = given.out or Path("runs") / "studies" / (study.name + ("-small" if given.small else ""))
     return given
 
