@@ -24,3 +24,7 @@ class InputError(ValueError):
     def __init__(self, got: str, expected: str, cure: str) -> None:
         self.got, self.expected, self.cure = got, expected, cure
         super().__init__(f"got {got}; expected {expected}; {cure}")
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+        """Say how to make the error anew, so that it can pass from one process to another."""
+        return type(self), (self.got, self.expected, self.cure)

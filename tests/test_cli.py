@@ -320,6 +320,7 @@ def test_a_method_that_fails_is_named_and_costs_no_other(
     ("model", "method", "words"),
     [
         ("name: neural_prior", "vi: {batch_sites: 2}", "vi batch_sites 2 for the model 'neural_prior'"),
+        ("name: neural_prior", "mc_dropout: {batch_sites: 2}", "mc_dropout batch_sites 2 for the model 'neural_prior'"),
         ("name: neural_prior", "sghmc: {batch_sites: 2}", "sghmc batch_sites 2 for the model 'neural_prior'"),
         ("name: binn", "nuts: {chain_method: parallel, chains: 64}", "64 parallel chains on"),
         ("name: binn, options: {hidden: [300]}", "laplace: {}", "latent numbers for laplace"),

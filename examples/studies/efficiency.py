@@ -45,11 +45,15 @@ BATCH = 16
 
 def cases(small: bool) -> list[Case]:
     sites, most, seed = (8, 8, 0) if small else (16, None, 0)
-    metropolis = {"exploration": 500, "iterations": 1000, "adapt_after": 200, "draws": 50} if small else {"draws": 1000}
+    metropolis = (
+        {"exploration": 500, "iterations": 1000, "adapt_after": 200, "draws": 50, "reruns": 0}
+        if small
+        else {"draws": 1000}
+    )
     site_nuts = SMALL["site_nuts"] if small else {}
     steps = {"few": 100, "more": 300} if small else {"few": 500, "more": 2500}
     trained = {"sites": 8 if small else most, **steps, "seed": seed}
-    return [
+    found = [
         Case("dense solution", dense, {"sites": sites, "repeats": 5 if small else 200, "seed": seed}),
         Case("PRODA's draws", proda, {"sites": sites, "options": {**CORRECT, **metropolis}, "seed": seed}),
         Case("NUTS by site", by_site, {"sites": 8 if small else 64, "options": site_nuts, "seed": seed}, devices=2),
@@ -57,10 +61,11 @@ def cases(small: bool) -> list[Case]:
             Case(name, binn, {**way(name, small), "sites": 8 if small else most, "seed": seed})
             for name in METHODS[: 1 if small else None]
         ),
-        Case("NUTS, 64 sites", binn, {**way("NUTS", small), "sites": 8 if small else 64, "seed": seed}, devices=4),
         Case("training step, all profiles", step, {"batch_sites": None, **trained}),
         Case("training step, batches", step, {"batch_sites": BATCH, **trained}),
     ]  # fmt: skip
+    nuts = Case("NUTS, 64 sites", binn, {**way("NUTS", small), "sites": 64, "seed": seed}, devices=4)
+    return found if small else [*found, nuts]
 
 
 def dense(folder: Path, sites: int, repeats: int, seed: int) -> pd.DataFrame:
@@ -136,8 +141,8 @@ def step(folder: Path, batch_sites: int | None, sites: int | None, few: int, mor
     profiles = bp.data.load("new-york", sites=sites, seed=seed)
     seconds = []
     for steps in (few, more):
-        how: dict[str, Any] = {"steps": steps, "patience": None, "batch_sites": batch_sites, "draws": 10}
-        seconds.append(bp.fit("binn", profiles, "vi", seed=seed, progress=False, **how).wall_seconds)
+        how: dict[str, Any] = {"steps": steps, "patience": None, "batch_sites": batch_sites}
+        seconds.append(bp.fit("binn", profiles, "mc_dropout", seed=seed, progress=False, **how).wall_seconds)
     seen = batch_sites or profiles.sizes["site"]
     found = {("", "step_seconds"): Score((seconds[1] - seconds[0]) / (more - few) / seen)}
     return frame(found, sites=profiles.sizes["site"])

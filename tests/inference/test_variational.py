@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +10,10 @@ from numpyro.handlers import seed, trace
 from numpyro.infer.util import log_density
 
 from binn_prob.errors import InputError
-from binn_prob.inference import VI
+from binn_prob.inference import VI, DeepEnsemble, MCDropout
 from binn_prob.inference.base import prepared
 from binn_prob.inference.training import of_batches
-from binn_prob.models import BINN, SiteModel
+from binn_prob.models import BINN, NeuralPrior
 
 pytestmark = pytest.mark.usefixtures("soil_that_costs_nothing")
 
@@ -36,18 +38,35 @@ def test_batches_of_sites_give_the_density_and_its_gradient_in_the_mean(split):
 
 
 @pytest.mark.slow
-def test_a_batch_as_large_as_the_data_is_the_data(split):
+@pytest.mark.parametrize("made", [VI(draws=2), MCDropout(draws=2), DeepEnsemble(members=2)], ids=lambda made: made.name)
+def test_a_batch_as_large_as_the_data_is_the_data(split, made):
     losses = [
-        VI(steps=100, draws=2, batch_sites=batch).fit(jax.random.key(0), BINN(hidden=()), split[0], progress=False)
+        replace(made, steps=100, batch_sites=batch).fit(jax.random.key(0), BINN(hidden=(2,)), split[0], progress=False)
         for batch in (None, 8, 1000)
     ]
     for fit in losses[1:]:
         np.testing.assert_array_equal(fit.sample_stats["loss"], losses[0].sample_stats["loss"])
 
 
-def test_sites_that_learn_apart_are_not_seen_in_batches(split):
-    with pytest.raises(InputError, match="batch_sites"):
-        VI(batch_sites=3).fit(jax.random.key(0), SiteModel(), split[0], progress=False)
+@pytest.mark.slow
+@pytest.mark.parametrize("made", [MCDropout(draws=2), DeepEnsemble(members=2)], ids=lambda made: made.name)
+def test_batches_are_another_way_to_the_same_point(split, made):
+    whole, batches = (
+        replace(made, steps=600, patience=None, batch_sites=batch).fit(
+            jax.random.key(0), BINN(hidden=(2,)), split[0], progress=False
+        )
+        for batch in (None, 4)
+    )
+    assert batches.gradients == pytest.approx(whole.gradients * 4 / split[0].sizes["site"])
+    losses = [np.asarray(fit.sample_stats["loss"]) for fit in (whole, batches)]
+    assert losses[1][:100].mean() == pytest.approx(losses[0][:100].mean(), rel=0.3)  # the likelihood is scaled up
+    assert losses[1][-100:].mean() < losses[0][:100].mean()
+
+
+@pytest.mark.parametrize("made", [VI, MCDropout, DeepEnsemble])
+def test_sites_that_learn_apart_are_not_seen_in_batches(split, made):
+    with pytest.raises(InputError, match="batch_sites 3"):
+        made(batch_sites=3).fit(jax.random.key(0), NeuralPrior(), split[0], progress=False)
 
 
 def test_some_of_the_prepared_sites_are_those_sites_prepared(split):

@@ -1,0 +1,147 @@
+"""Every study runs, small; what it has measured is kept, and its page is written around what is written by hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from binn_prob.errors import InputError
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "examples" / "studies"
+SHARED = {"study", "ways", "first_stage"}
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
+
+
+@pytest.fixture(scope="module")
+def study() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        import study
+
+        yield study
+
+
+def measure(folder: Path, number: float, seed: int) -> pd.DataFrame:
+    if number < 0:
+        raise InputError(f"number {number}", "one that is not negative", "correct it")
+    return pd.DataFrame({"measure": ["square"], "value": [number**2]})
+
+
+def page(module: ModuleType) -> object:
+    def of(rows: pd.DataFrame) -> object:
+        figure = Figure()
+        figure.subplots().plot(rows["value"])
+        return module.Page({"Squares": rows.set_index("case")[["value"]]}, {"Squares": figure}, ["They are squares."])
+
+    return of
+
+
+def toy(module: ModuleType, *numbers: float) -> object:
+    cases = [module.Case(f"case {at}", measure, {"number": one, "seed": 0}) for at, one in enumerate(numbers)]
+    return module.Study("toy", "A toy", lambda small: cases, page(module))
+
+
+def test_rows_and_page_are_written(study: ModuleType, tmp_path: Path) -> None:
+    assert study.run(toy(study, 2.0, 3.0), ["--small", "--out", str(tmp_path)]) == 0
+    written = (tmp_path / "toy.md").read_text(encoding="utf-8")
+    assert written.startswith("# A toy\n")
+    assert "| case 1 | 9.0 |" in written
+    assert "python examples/studies/toy.py --small" in written
+    assert (tmp_path / "toy.png").stat().st_size
+    assert (tmp_path / "toy.pdf").stat().st_size
+    assert list(pd.read_csv(tmp_path / "toy.csv")["value"]) == [4.0, 9.0]
+    assert json.loads((tmp_path / "rows" / "case 0.json").read_text(encoding="utf-8"))["asked"]["number"] == 2.0
+
+
+def test_what_was_measured_is_not_measured_again(study: ModuleType, tmp_path: Path) -> None:
+    assert study.run(toy(study, 2.0), ["--small", "--out", str(tmp_path)]) == 0
+    row = tmp_path / "rows" / "case 0.json"
+    changed = row.read_text(encoding="utf-8").replace("4.0", "5.0")
+    row.write_text(changed, encoding="utf-8")
+    assert study.run(toy(study, 2.0, 3.0), ["--small", "--out", str(tmp_path)]) == 0
+    assert list(pd.read_csv(tmp_path / "toy.csv")["value"]) == [5.0, 9.0]
+
+
+def test_rows_of_another_case_are_refused(study: ModuleType, tmp_path: Path) -> None:
+    assert study.run(toy(study, 2.0), ["--small", "--out", str(tmp_path)]) == 0
+    with pytest.raises(InputError, match=r"number was 2\.0 and is now 3\.0"):
+        study.run(toy(study, 3.0), ["--small", "--out", str(tmp_path)])
+
+
+def test_a_case_that_fails_is_named_and_the_others_are_kept(
+    study: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study.run(toy(study, -1.0, 3.0), ["--small", "--out", str(tmp_path)]) == 1
+    assert "case 0: got number -1.0" in capsys.readouterr().err
+    assert list(pd.read_csv(tmp_path / "toy.csv")["value"]) == [9.0]
+
+
+@pytest.mark.slow
+def test_cases_are_measured_side_by_side(study: ModuleType, tmp_path: Path) -> None:
+    given = ["--small", "--out", str(tmp_path), "--processes", "2"]
+    assert study.run(toy(study, 2.0, -1.0, 3.0), given) == 1
+    assert list(pd.read_csv(tmp_path / "toy.csv")["value"]) == [4.0, 9.0]
+
+
+def test_what_is_written_by_hand_stays(study: ModuleType, tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    begin = study.BEGIN.format(name="toy")
+    document.write_text(f"Before.\n\n{begin}\nold\n{study.END}\n\nAfter.\n", encoding="utf-8")
+    given = ["--small", "--out", str(tmp_path / "out"), "--document", str(document)]
+    assert study.run(toy(study, 2.0), given) == 0
+    written = document.read_text(encoding="utf-8")
+    assert written.startswith("Before.\n")
+    assert written.endswith("\nAfter.\n")
+    assert "old" not in written
+    assert "| case 0 | 4.0 |" in written
+
+
+def test_a_page_without_a_place_for_the_results_is_left_alone(study: ModuleType, tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    document.write_text("By hand.\n", encoding="utf-8")
+    given = ["--small", "--out", str(tmp_path / "out"), "--document", str(document)]
+    with pytest.raises(InputError, match="without a place for the results"):
+        study.run(toy(study, 2.0), given)
+    assert document.read_text(encoding="utf-8") == "By hand.\n"
+
+
+def test_errors_over_folds_are_those_of_their_mean(study: ModuleType) -> None:
+    rows = pd.DataFrame({"name": "one", "measure": "nse", "value": [1.0, 2.0, 3.0, 4.0]})
+    mean, error = study.over_folds(rows, "name")("one", "nse")
+    assert mean == pytest.approx(2.5)
+    assert error == pytest.approx((5.0 / 3.0) ** 0.5 / 2.0)  # sd over the root of four
+
+
+@pytest.fixture(scope="module")
+def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("studies")  # the studies find each other's first stage there
+
+
+@pytest.mark.example
+@pytest.mark.parametrize("name", NAMES)
+def test_the_study_runs_small_and_is_resumed(
+    name: str, working_folder: Path, monkeypatch: pytest.MonkeyPatch, new_york_folder: Path
+) -> None:
+    monkeypatch.setenv("BINN_PROB_DATA", str(new_york_folder))
+    command = [sys.executable, str(FOLDER / f"{name}.py"), "--small"]
+    said = subprocess.run(command, cwd=working_folder, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    out = working_folder / "runs" / "studies" / f"{name}-small"
+    written = (out / f"{name}.md").read_text(encoding="utf-8")
+    assert "\n| ---" in written
+    assert f"]({name}.png)" in written
+    assert "nan" not in written
+    assert (out / f"{name}.png").stat().st_size
+    assert len(pd.read_csv(out / f"{name}.csv"))
+    again = subprocess.run(command, cwd=working_folder, capture_output=True, text=True, check=True)
+    number = len(list((out / "rows").glob("*.json")))
+    assert f"{number} of {number} cases are there already" in again.stdout
