@@ -9,15 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+import binn_prob as bp
+from binn_prob import clm5
 from binn_prob.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "examples" / "studies"
-SHARED = {"study", "ways", "first_stage"}
+SHARED = {"study", "ways", "pages", "first_stage", "monthly_program"}
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
 
 
@@ -93,9 +96,11 @@ def test_cases_are_measured_side_by_side(study: ModuleType, tmp_path: Path) -> N
 
 
 def test_what_is_written_by_hand_stays(study: ModuleType, tmp_path: Path) -> None:
+    import pages
+
     document = tmp_path / "page.md"
-    begin = study.BEGIN.format(name="toy")
-    document.write_text(f"Before.\n\n{begin}\nold\n{study.END}\n\nAfter.\n", encoding="utf-8")
+    begin = pages.BEGIN.format(name="toy")
+    document.write_text(f"Before.\n\n{begin}\nold\n{pages.END}\n\nAfter.\n", encoding="utf-8")
     given = ["--small", "--out", str(tmp_path / "out"), "--document", str(document)]
     assert study.run(toy(study, 2.0), given) == 0
     written = document.read_text(encoding="utf-8")
@@ -119,6 +124,21 @@ def test_errors_over_folds_are_those_of_their_mean(study: ModuleType) -> None:
     mean, error = study.over_folds(rows, "name")("one", "nse")
     assert mean == pytest.approx(2.5)
     assert error == pytest.approx((5.0 / 3.0) ** 0.5 / 2.0)  # sd over the root of four
+
+
+def test_the_program_that_is_timed_is_the_published_model(study: ModuleType) -> None:
+    import monthly_program
+
+    sites = bp.data.load("synthetic", sites=12, seed=0)
+    sites["bedrock_layer"][:] = 20  # where a dense solution is accurate
+    sites["active_layer_depth"][::2] = 0.7
+    sites["active_layer_depth_last_year"][::2] = 1.2
+    forcing = clm5.Forcing.from_dataset(sites)
+    parameters = np.asarray(clm5.physical(np.random.default_rng(0).uniform(0.1, 0.9, (12, 21))))
+    expected = np.asarray(clm5.steady_state(parameters, forcing, "published"))
+    for site in range(12):
+        found = monthly_program.solution(parameters[site], monthly_program.profile(forcing, site))
+        np.testing.assert_allclose(found, expected[site], rtol=1e-8)
 
 
 @pytest.fixture(scope="module")

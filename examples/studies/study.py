@@ -26,11 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
+from pages import Page, write
 from tqdm import tqdm
 
 import binn_prob as bp
-from binn_prob import plot
 from binn_prob.devices import use_device
 from binn_prob.files import locked, replacing
 from binn_prob.inference import FitError
@@ -39,11 +38,6 @@ from binn_prob.provenance import differences, git_commit, versions
 __all__ = ["Case", "Page", "Study", "over_folds", "run", "share", "value"]
 
 DOCUMENTS = Path(__file__).resolve().parent.parent.parent / "docs" / "studies"
-BEGIN, END = "<!-- measured: begin, written by examples/studies/{name}.py -->", "<!-- measured: end -->"
-"""What lies between these lines of a page is written anew; all else is left as it is."""
-
-_NAMED = ("python", "jax", "numpyro", "flax", "optax", "blackjax", "numpy")
-"""Software that a page names; the rows hold all versions."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +53,6 @@ class Case:
     """Cases of lower numbers are measured before, for it needs what they leave"""
     devices: int = 1
     """As how many devices JAX sees its core: one for each Markov chain of a network"""
-
-
-@dataclass(frozen=True)
-class Page:
-    """What a study has found."""
-
-    tables: Mapping[str, pd.DataFrame]
-    """Caption → table, in order"""
-    figures: Mapping[str, Figure]
-    """What it shows, for those who cannot see it → figure"""
-    findings: Sequence[str] = ()
-    """Sentences whose numbers come from the rows: what was to be reached, and what was"""
 
 
 @dataclass(frozen=True)
@@ -102,7 +84,7 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> int:
         kept = [one for case in cases if (one := _kept(given.out, case)) is not None]
     if kept:
         document = given.document or (given.out if given.small else DOCUMENTS) / f"{study.name}.md"
-        _write(study, document, kept, f"python examples/studies/{study.name}.py{small}")
+        write(study.name, study.title, study.page, kept, document, f"python examples/studies/{study.name}.py{small}")
         print(f"{document} written")
     return 1 if complaints else 0
 
@@ -258,61 +240,3 @@ def _kept(folder: Path, case: Case) -> dict[str, Any] | None:
         cure = "remove it and its checkpoint to measure it again, or give another --out"
         raise bp.InputError(f"{path}, where {changes}", "what was measured of the case as it is now", cure)
     return kept
-
-
-def _write(study: Study, document: Path, kept: Sequence[Mapping[str, Any]], command: str) -> None:
-    """Write the page of a study, and beside it its rows and its figures."""
-    frames = [pd.DataFrame(one["rows"]).assign(case=one["case"]) for one in kept]
-    rows = pd.concat(frames, ignore_index=True)
-    page = study.page(rows)
-    document.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(document.with_suffix(".csv")) as temporary:
-        rows.to_csv(temporary, index=False, float_format="%.6g")
-    parts = [f"- {finding}" for finding in page.findings]
-    parts = ["\n".join(parts)] if parts else []
-    for number, (shows, figure) in enumerate(page.figures.items(), start=1):
-        name = f"{document.stem}-{number}" if len(page.figures) > 1 else document.stem
-        for ending, written in (("png", plot.png), ("pdf", plot.pdf)):
-            with replacing(document.with_name(f"{name}.{ending}")) as temporary:
-                temporary.write_bytes(written(figure))
-        parts.append(f"![{shows}]({name}.png)")
-    parts += [f"**{caption}**\n\n{_markdown(table)}" for caption, table in page.tables.items()]
-    parts.append(_origin(kept, command, document.with_suffix(".csv").name))
-    _replace(document, study, "\n\n".join(parts))
-
-
-def _replace(document: Path, study: Study, block: str) -> None:
-    """Put a block between the markers of a page, which is made if it is not there."""
-    begin = BEGIN.format(name=study.name)
-    text = document.read_text(encoding="utf-8") if document.is_file() else f"# {study.title}\n\n{begin}\n{END}\n"
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(END)
-    if not (found and closed):
-        raise bp.InputError(f"{document} without a place for the results", f"{begin} … {END}", "add these two lines")
-    with replacing(document) as temporary:
-        temporary.write_text(f"{before}{begin}\n\n{block}\n\n{END}{after}", encoding="utf-8")
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    """Return a table as Markdown: its index and then its columns, everything as it is printed."""
-    head = [*(str(name or "") for name in table.index.names), *map(str, table.columns)]
-    lines = [head, ["---"] * len(head)]
-    for key, row in zip(table.index, table.itertuples(index=False), strict=True):
-        lines.append([str(one) for one in (*(key if isinstance(key, tuple) else (key,)), *row)])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _origin(kept: Sequence[Mapping[str, Any]], command: str, csv: str) -> str:
-    """Return how the rows were made; where they differ, all that there is."""
-
-    def every(found: Sequence[Any]) -> str:
-        return " or ".join(dict.fromkeys(map(str, found)))
-
-    software = ", ".join(f"{name} {every([one['versions'][name] for one in kept])}" for name in _NAMED)
-    minutes = sum(one["seconds"] for one in kept) / 60
-    seeds = every([one["asked"]["seed"] for one in kept])
-    return (
-        f"Made by `{command}`, seed {seeds}: {len(kept)} cases in {minutes:.0f} minutes "
-        f"on {every([one['cores'] for one in kept])} cores ({every([one['device'] for one in kept])}); {software}; "
-        f"commit {every([one['git_commit'][:7] for one in kept])}. All rows: [{csv}]({csv})."
-    )
