@@ -146,7 +146,7 @@ def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("studies")  # the studies find each other's first stage there
 
 
-@pytest.mark.example
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_the_study_runs_small_and_is_resumed(
     name: str, working_folder: Path, monkeypatch: pytest.MonkeyPatch, new_york_folder: Path
