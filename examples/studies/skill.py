@@ -40,9 +40,9 @@ METHODS = ("MC dropout", "MC dropout, 3 × 128 units", "deep ensemble, batches",
 
 
 def cases(small: bool) -> list[Case]:
-    count, sites, methods = (2, 8, ("MC dropout", "PRODA")) if small else (10, None, METHODS)
+    count, sites, methods = (2, 8, ("MC dropout",)) if small else (10, None, METHODS)
     common = {"folds": count, "sites": sites, "seed": 0}
-    found = [first_stage.case(small)]
+    found = [] if small else [first_stage.case(small)]
     for fold in range(1 if small else count):
         asked = {"fold": fold, **common}
         found += [Case(f"{name}-{fold}", baseline, {"name": name, **asked}) for name in BASELINES]
