@@ -1,7 +1,7 @@
 """Do BINN and PRODA retrieve the same processes?
 
     python examples/studies/binn_and_proda.py             all New York profiles: over an hour on two cores
-    python examples/studies/binn_and_proda.py --small     24 profiles and short fits
+    python examples/studies/binn_and_proda.py --small     8 profiles and short fits
 
 BINN, by several methods, and PRODA's two stages learn from the same profiles and predict the six processes at the
 profiles and in the 132 half-degree cells; the patterns are correlated.  What limits the correlation is then taken
@@ -18,7 +18,7 @@ import first_stage
 import numpy as np
 import pandas as pd
 from study import Case, Page, Study, main, value
-from ways import SMALL, fitted, frame, way
+from ways import SMALL, about, devices, fitted, frame, way
 
 import binn_prob as bp
 from binn_prob import clm5
@@ -61,7 +61,7 @@ def cases(small: bool) -> list[Case]:
                 {"world": world, "part": part, **way(name, small), "first": stage if name == "PRODA" else None,
                  "most": NUTS_SITES if name == "NUTS" else None, **asked},
                 after=int(name == "PRODA"),
-                devices=4 if name == "NUTS" else 1,
+                devices=devices(name),
             )
             for name in names
         ]  # fmt: skip
@@ -112,8 +112,7 @@ def learn(
         for number, process in enumerate(clm5.PROCESS_NAMES):
             of = {"mean": mean[:, number].mean(), "sd": sd[:, number].mean(), "sd_over_sites": mean[:, number].std()}
             found.append(frame({(process, name): Score(float(score)) for name, score in of.items()}, place=place))
-    about = {("", "seconds"): Score(fit.wall_seconds), ("", "converged"): Score(float(fit.verdict.converged))}
-    return pd.concat([*found, frame(about, place="")]).assign(world=world, part=part)
+    return pd.concat([*found, frame(about(fit), place="")]).assign(world=world, part=part)
 
 
 def stage(folder: Path, world: str, train: xr.Dataset, first: dict[str, Any], seed: int) -> Any:

@@ -21,12 +21,11 @@ import numpy as np
 import pandas as pd
 from monthly_program import profile, solution
 from study import Case, Page, Study, main, value
-from ways import SMALL, fitted, frame, way
+from ways import SMALL, about, devices, fitted, frame, way, worth
 
 import binn_prob as bp
 from binn_prob import clm5
 from binn_prob.clm5.dense import dense_steady_state, dense_system
-from binn_prob.results import convergence
 from binn_prob.results.drawing import panels, styled
 from binn_prob.results.scores import Score
 
@@ -48,11 +47,7 @@ BATCH = 16
 
 def cases(small: bool) -> list[Case]:
     sites, most, seed = (8, 8, 0) if small else (16, None, 0)
-    metropolis = (
-        {"exploration": 500, "iterations": 1000, "adapt_after": 200, "draws": 50, "reruns": 0}
-        if small
-        else {"draws": 1000}
-    )
+    metropolis = SMALL["proda_metropolis"] if small else {"draws": 1000}
     site_nuts = SMALL["site_nuts"] if small else {}
     steps = {"few": 100, "more": 300} if small else {"few": 500, "more": 2500}
     trained = {"sites": 8 if small else most, **steps, "seed": seed}
@@ -67,7 +62,7 @@ def cases(small: bool) -> list[Case]:
         Case("training step, all profiles", step, {"batch_sites": None, **trained}),
         Case("training step, batches", step, {"batch_sites": BATCH, **trained}),
     ]  # fmt: skip
-    nuts = Case("NUTS, 64 sites", binn, {**way("NUTS", small), "sites": 64, "seed": seed}, devices=4)
+    nuts = Case("NUTS, 64 sites", binn, {**way("NUTS", small), "sites": 64, "seed": seed}, devices=devices("NUTS"))
     return found if small else [*found, nuts]
 
 
@@ -117,26 +112,11 @@ def by_site(folder: Path, sites: int, options: dict[str, Any], seed: int) -> pd.
     return worth(fit.posterior())
 
 
-def worth(tree: Any) -> pd.DataFrame:
-    """Return seconds for each profile, effective sample sizes and R-hat: of the worst quantity of a profile."""
-    judged = convergence.by_site(tree)
-    found = {
-        ("", "seconds"): Score(float(tree.attrs["wall_seconds"])),
-        ("", "gradients"): Score(float(tree.attrs["gradients"])),
-        ("", "ess_median"): Score(float(judged["ess_bulk"].median())),
-        ("", "ess_low"): Score(float(judged["ess_bulk"].quantile(0.05))),
-        ("", "r_hat_high"): Score(float(judged["r_hat"].quantile(0.95))),
-        ("", "r_hat_median"): Score(float(judged["r_hat"].median())),
-    }
-    return frame(found, sites=judged.sizes["site"])
-
-
 def binn(folder: Path, model: dict[str, Any], method: dict[str, Any], sites: int | None, seed: int) -> pd.DataFrame:
     """Return the cost of one fit of BINN, and whether it has converged."""
     profiles = bp.data.load("new-york", sites=sites, seed=seed)
     fit = fitted(profiles, model, method, seed, folder)
-    found = {("", "seconds"): Score(fit.wall_seconds), ("", "converged"): Score(float(fit.verdict.converged))}
-    return frame(found | {("", "gradients"): Score(fit.gradients)}, sites=profiles.sizes["site"])
+    return frame(about(fit) | {("", "gradients"): Score(fit.gradients)}, sites=profiles.sizes["site"])
 
 
 def step(folder: Path, batch_sites: int | None, sites: int | None, few: int, more: int, seed: int) -> pd.DataFrame:

@@ -7,11 +7,10 @@ from typing import Any
 
 import pandas as pd
 from study import Case
-from ways import SMALL, frame
+from ways import SMALL, worth
 
 import binn_prob as bp
-from binn_prob.results import convergence, storage
-from binn_prob.results.scores import Score
+from binn_prob.results import storage
 from binn_prob.workflow import run
 
 __all__ = ["case", "folder_of"]
@@ -37,13 +36,4 @@ def _measure(folder: Path, small: bool, sites: int | None, options: dict[str, An
             split={"test_fraction": 0.0}, model={"name": "site"}, methods={"site_nuts": options},
         )  # fmt: skip
         run(settings, there, compared=False, resume=True, progress=False)
-    tree = storage.load(there / "posterior_site_nuts.nc")
-    judged = convergence.by_site(tree)
-    found = {
-        ("", "seconds"): Score(float(tree.attrs["wall_seconds"])),
-        ("", "gradients"): Score(float(tree.attrs["gradients"])),
-        ("", "ess_median"): Score(float(judged["ess_bulk"].median())),
-        ("", "r_hat_high"): Score(float(judged["r_hat"].quantile(0.95))),
-        ("", "converged"): Score(float(judged["converged"].mean())),
-    }
-    return frame(found, sites=judged.sizes["site"])
+    return worth(storage.load(there / "posterior_site_nuts.nc"))

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from study import Case, Page, Study, main, share, value
-from ways import fitted, frame, known, predictive, way
+from ways import about, devices, fitted, frame, known, predictive, way
 
 import binn_prob as bp
 from binn_prob.results import recovery
 from binn_prob.results.drawing import legend, panels, plain, styled
-from binn_prob.results.scores import Score
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -53,9 +52,9 @@ def cases(small: bool) -> list[Case]:
                 costly = COSTLY[-1:] if small else COSTLY
                 for name in (*cheap, *(costly if size == sizes[0] else ())):
                     which = {"world": world, "size": size, "pool": pool, "tested": tested, "seed": truth}
-                    found.append(
-                        Case(f"{name}, {world}, {size} sites, {truth}", measure, {**way(name, small), **which})
-                    )
+                    asked = {**way(name, small), **which}
+                    case = f"{name}, {world}, {size} sites, {truth}"
+                    found.append(Case(case, measure, asked, devices=devices(name)))
     return found
 
 
@@ -98,8 +97,7 @@ def measure(
         if part in parts:
             tree = fit.predict(parts[part])
             found.append(frame(known(tree) | predictive(tree), part=part))
-    about = {("", "seconds"): Score(fit.wall_seconds), ("", "converged"): Score(float(fit.verdict.converged))}
-    return pd.concat([*found, frame(about, part="")]).assign(world=world, size=size, truth=seed)
+    return pd.concat([*found, frame(about(fit), part="")]).assign(world=world, size=size, truth=seed)
 
 
 def page(rows: pd.DataFrame) -> Page:

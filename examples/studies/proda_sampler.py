@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from study import Case, Page, Study, main, value
+from ways import SMALL
 
 import binn_prob as bp
 from binn_prob.models.likelihoods import ProdaLikelihood
@@ -39,15 +40,13 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 """Which of the departures are on"""
 FEWEST = 10
 """Converged profiles below which the tables are of all, as in small runs"""
-SMALL = {"exploration": 500, "iterations": 1000, "adapt_after": 200, "draws": 50, "reruns": 0}
-SMALL_REFERENCE = {"chains": 2, "warmup": 20, "draws": 20, "rounds": 1}
 
 
 def cases(small: bool) -> list[Case]:
     sites = {"sites": 4 if small else 50, "seed": 0}
-    reference = {"method": "site_nuts", "options": SMALL_REFERENCE if small else {"rounds": 3}, **sites}
+    reference = {"method": "site_nuts", "options": SMALL["site_nuts"] if small else {"rounds": 3}, **sites}
     variants = {
-        name: {one: one in on for one in DEPARTURES} | (SMALL if small else {})
+        name: {one: one in on for one in DEPARTURES} | (SMALL["proda_metropolis"] if small else {})
         for name, on in VARIANTS.items()
         if not small or name in (CORRECTED, PUBLISHED)
     }

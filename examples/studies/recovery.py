@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from study import Case, Page, Study, main, over_folds, share, value
-from ways import fitted, frame, known, predictive, way
+from ways import about, fitted, frame, known, predictive, way
 
 import binn_prob as bp
 from binn_prob.clm5 import NAMES
+from binn_prob.fitting import as_model
 from binn_prob.models import at_defaults
 from binn_prob.results.drawing import legend, panels, styled
-from binn_prob.results.scores import Score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +40,6 @@ SCENARIOS = {
 METHODS = ("MC dropout", "MC dropout, 3 × 128 units", "deep ensemble, batches", "VI", "SGHMC, batches")
 TRUTH = {"hidden": [32, 32], "activation": "gelu"}
 """The network that the truth is drawn from"""
-NUTS_SITES = 64
 
 
 def cases(small: bool) -> list[Case]:
@@ -62,13 +61,12 @@ def measure(
     noise: float, seed: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Learn from all folds but one, and return what is known of that."""
-    truth = bp.models.BINN(**{**TRUTH, "hidden": tuple(TRUTH["hidden"])}, fixed=model["fixed"])
+    truth = as_model("binn", {**TRUTH, "fixed": model["fixed"]})
     simulated = bp.simulate(truth, bp.data.load("new-york", sites=sites, seed=seed), seed=seed, noise=noise)
     train, test = bp.data.splits.folds(simulated, by="location", count=folds, seed=seed)[fold]
     fit = fitted(train, model, method, seed, folder)
     tree = fit.predict(test)
-    about = {("", "seconds"): Score(fit.wall_seconds), ("", "converged"): Score(float(fit.verdict.converged))}
-    return frame(known(tree) | predictive(tree) | about, fold=fold)
+    return frame(known(tree) | predictive(tree) | about(fit), fold=fold)
 
 
 def page(rows: pd.DataFrame) -> Page:

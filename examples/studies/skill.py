@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import first_stage
 import numpy as np
 import pandas as pd
+import xarray as xr
 from matplotlib.figure import Figure
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestRegressor
@@ -22,7 +23,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from study import Case, Page, Study, main, over_folds, share, value
-from ways import fitted, frame, predictive, way
+from ways import about, fitted, frame, predictive, way
 
 import binn_prob as bp
 from binn_prob import clm5
@@ -31,8 +32,6 @@ from binn_prob.results.scores import Score
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import xarray as xr
 
     Predictor = Callable[[xr.Dataset], np.ndarray]
 
@@ -66,7 +65,7 @@ def method(
     train, test = split(seed=seed, **which)
     stage = first_stage.folder_of(small) if method["method"] == "upscaling" else None
     fit = fitted(train, model, method, seed, folder, stage)
-    found = predictive(fit.predict(test)) | {("", "seconds"): Score(fit.wall_seconds)}
+    found = predictive(fit.predict(test)) | about(fit)
     return frame(found, sites=train.sizes["site"], fold=which["fold"])
 
 
@@ -101,7 +100,7 @@ def one_parameter_set(train: xr.Dataset, seed: int) -> Predictor:
     """CLM5 with the same parameters everywhere, the mode of their posterior: sites differ by their forcing alone."""
 
     def alike(sites: xr.Dataset) -> xr.Dataset:
-        return sites.assign({name: xr_zeros(sites[name]) for name in ("continuous", "categorical")})
+        return sites.assign({name: xr.zeros_like(sites[name]) for name in ("continuous", "categorical")})
 
     fit = bp.fit(bp.models.BINN(hidden=()), alike(train), "deep_ensemble", seed=seed, progress=False, members=1)
 
@@ -110,10 +109,6 @@ def one_parameter_set(train: xr.Dataset, seed: int) -> Predictor:
         return drawn.transpose("site", "observation").to_numpy()
 
     return predict
-
-
-def xr_zeros(values: xr.DataArray) -> xr.DataArray:
-    return values.copy(data=np.zeros_like(values.to_numpy()))
 
 
 def forest(of_log: bool) -> Callable[[xr.Dataset, int], Predictor]:

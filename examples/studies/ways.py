@@ -11,7 +11,7 @@ import pandas as pd
 
 import binn_prob as bp
 from binn_prob.fitting import as_model
-from binn_prob.results import recovery, skill
+from binn_prob.results import convergence, recovery, skill
 from binn_prob.results.distance import spread
 from binn_prob.results.scores import Score
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from binn_prob.inference import Fit
 
-__all__ = ["SMALL", "WAYS", "fitted", "frame", "known", "predictive", "way"]
+__all__ = ["SMALL", "WAYS", "about", "devices", "fitted", "frame", "known", "predictive", "way", "worth"]
 
 _BINN_NETWORK = {"hidden": [128, 128, 128], "activation": "leaky_relu"}
 _MORE = {"steps": 20_000, "patience": None}
@@ -56,6 +56,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "nuts": {"chains": 2, "warmup": 20, "draws": 20, "max_tree_depth": 3, "start_steps": 100},
     "sghmc": {"chains": 2, "warmup": 20, "draws": 20, "thinning": 2, "start_steps": 100},
     "site_nuts": {"chains": 2, "warmup": 20, "draws": 20, "rounds": 1},
+    "proda_metropolis": {"exploration": 500, "iterations": 1000, "adapt_after": 200, "draws": 50, "reruns": 0},
     "upscaling": {"steps": 100, "members": 5},
 }
 """Options that take the place of those of the methods with ``--small``: to see that all work, not to learn from"""
@@ -68,6 +69,11 @@ def way(name: str, small: bool) -> dict[str, Any]:
         "model": {"model": "binn", **model},
         "method": {**method, **(SMALL[method["method"]] if small else {})},
     }
+
+
+def devices(name: str) -> int:
+    """Return as how many devices a way wants to see the CPU: one for each chain of NUTS."""
+    return 4 if name == "NUTS" else 1
 
 
 def fitted(
@@ -85,6 +91,26 @@ def fitted(
     if first is not None:
         return bp.upscale(first, built, train, **how, **given)
     return bp.fit(built, train, word, **how, **given)
+
+
+def about(fit: Fit) -> dict[tuple[str, str], Score]:
+    """Return what a fit has cost, and whether it has converged."""
+    return {("", "seconds"): Score(fit.wall_seconds), ("", "converged"): Score(float(fit.verdict.converged))}
+
+
+def worth(tree: xr.DataTree) -> pd.DataFrame:
+    """Return what chains of independent sites have cost, and their worth: of the worst quantity of a site."""
+    judged = convergence.by_site(tree)
+    found = {
+        "seconds": tree.attrs["wall_seconds"],
+        "gradients": tree.attrs["gradients"],
+        "ess_median": judged["ess_bulk"].median(),
+        "ess_low": judged["ess_bulk"].quantile(0.05),
+        "r_hat_median": judged["r_hat"].median(),
+        "r_hat_high": judged["r_hat"].quantile(0.95),
+        "converged": judged["converged"].mean(),
+    }
+    return frame({("", name): Score(float(one)) for name, one in found.items()}, sites=judged.sizes["site"])
 
 
 def predictive(tree: xr.DataTree) -> dict[tuple[str, str], Score]:

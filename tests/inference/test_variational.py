@@ -13,7 +13,7 @@ from binn_prob.errors import InputError
 from binn_prob.inference import VI, DeepEnsemble, MCDropout
 from binn_prob.inference.base import prepared
 from binn_prob.inference.training import of_batches
-from binn_prob.models import BINN, NeuralPrior
+from binn_prob.models import BINN, NeuralPrior, SiteModel
 
 pytestmark = pytest.mark.usefixtures("soil_that_costs_nothing")
 
@@ -63,10 +63,13 @@ def test_batches_are_another_way_to_the_same_point(split, made):
     assert losses[1][-100:].mean() < losses[0][:100].mean()
 
 
-@pytest.mark.parametrize("made", [VI, MCDropout, DeepEnsemble])
-def test_sites_that_learn_apart_are_not_seen_in_batches(split, made):
+@pytest.mark.parametrize(
+    ("made", "model"),
+    [(VI, SiteModel()), (VI, NeuralPrior()), (MCDropout, NeuralPrior()), (DeepEnsemble, SiteModel())],
+)
+def test_sites_that_learn_apart_are_not_seen_in_batches(split, made, model):
     with pytest.raises(InputError, match="batch_sites 3"):
-        made(batch_sites=3).fit(jax.random.key(0), NeuralPrior(), split[0], progress=False)
+        made(batch_sites=3).fit(jax.random.key(0), model, split[0], progress=False)
 
 
 def test_some_of_the_prepared_sites_are_those_sites_prepared(split):
