@@ -161,7 +161,8 @@ def recovered(trees: Trees, part: str = "train") -> Figure:
             )  # fmt: skip
             _squared(axis)
             inside = found[row.name][recovery.TRUTH_INSIDE].value if row.name in found else math.nan
-            axis.set_title(_titled(row, f"{inside:.0%} inside") if line == 0 else f"{inside:.0%} inside", fontsize=8)
+            remark = "" if math.isnan(inside) else f"{inside:.0%} inside"
+            axis.set_title(_titled(row, remark) if line == 0 else remark, fontsize=8)
         axes[line, 0].set_ylabel(label(name))
     figure.supxlabel("truth; bars: 90 % intervals")
     return figure

@@ -54,7 +54,7 @@ rank_distance
     arXiv:1804.06788).  Ranks are uniform if the truth is a draw from the model's prior and the posterior is right.
 true_90
     Share of the true values inside their central intervals.  Observation noise hides in predictive intervals what a
-    method does not know; here nothing hides it.
+    method does not know; here nothing hides it.  NaN of fewer than 10 draws, which have no such intervals.
 """
 
 
@@ -89,7 +89,7 @@ def recovery(tree: xr.DataTree, kind: Kind = "parameters", seed: int = 0) -> dic
             "recovery_correlation": correlation(means[:, place], true, seed),
             "recovery_rmse": root_mean_square(relative, seed),
             "rank_distance": resampled(places[:, place], _from_uniform, seed),
-            TRUTH_INSIDE: of_share(mean(_inside(places[:, place]), seed), len(places)),
+            TRUTH_INSIDE: of_share(mean(_inside(places[:, place], len(draws)), seed), len(places)),
         }
     return found
 
@@ -97,14 +97,15 @@ def recovery(tree: xr.DataTree, kind: Kind = "parameters", seed: int = 0) -> dic
 def truth_inside(tree: xr.DataTree, kind: Kind = "parameters", seed: int = 0) -> Score:
     """Return the share of the truths, over sites and parameters or processes, inside their central 90 % intervals.
 
-    NaN where the truth is not known, as at real sites.
+    NaN where the truth is not known, as at real sites, and of draws too few for such an interval.
     """
     if not truth_known(tree, kind):
         return Score(math.nan)
-    free = _free(_draws(tree, kind))
+    draws = _draws(tree, kind)
+    free = _free(draws)
     if not len(free):
         return Score(math.nan)
-    inside = _inside(ranks(tree, kind).to_numpy()[:, free]).mean(axis=1)
+    inside = _inside(ranks(tree, kind).to_numpy()[:, free], len(draws)).mean(axis=1)
     return of_share(mean(inside, seed), len(inside))
 
 
@@ -147,8 +148,10 @@ def _free(draws: Array) -> NDArray[np.int_]:
     return np.flatnonzero(varied.any(axis=0))
 
 
-def _inside(places: Array) -> Array:
-    """Return 1 where a rank lies inside the central interval, 0 elsewhere."""
+def _inside(places: Array, draws: int) -> Array:
+    """Return 1 where a rank lies inside the central interval, 0 elsewhere; NaN if even that below all draws would."""
+    if abs(0.5 / (draws + 1) - 0.5) <= LEVEL / 2.0:
+        return np.full(places.shape, math.nan)
     return (np.abs(places - 0.5) <= LEVEL / 2.0).astype(np.float64)
 
 

@@ -57,6 +57,13 @@ def test_a_right_posterior_holds_the_truth_as_often_as_it_says(known):
     assert abs(narrow.value - 0.589) < 4 * narrow.error  # 2 Φ(1.645 / 2) - 1
 
 
+def test_a_few_draws_have_no_intervals_to_hold_the_truth(tree_of):
+    for draws, known in ((9, False), (10, True)):
+        tree = tree_of(sites=5, draws=draws)
+        assert math.isnan(recovery.truth_inside(tree).value) != known
+        assert all(math.isnan(scores["true_90"].value) != known for scores in recovery.recovery(tree).values())
+
+
 def test_ranks_of_a_right_posterior_are_uniform(known):
     right, narrow = (recovery.recovery(known(width=width)) for width in (1.0, 0.5))
     bound = 1.95 / math.sqrt(SITES)  # Kolmogorov's at 0.1 %
