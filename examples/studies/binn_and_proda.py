@@ -100,8 +100,7 @@ def learn(
         train = bp.data.split(train, by="location", test_fraction=0.5, seed=seed)[part == "second half"]
     if most is not None and train.sizes["site"] > most:
         train = train.isel(site=np.sort(np.random.default_rng(seed).permutation(train.sizes["site"])[:most]))
-    of_sites = None if first is None else stage(folder, world, train, first, seed)
-    fit = fitted(train, model, method, seed, folder / "fit", of_sites)
+    fit = fitted(train, model, method, seed, folder / "fit", None if first is None else stage(world, first))
     found = []
     for place, sites in places(world, seed=seed, **which).items():
         drawn = draws_of_processes(fit, sites)
@@ -115,13 +114,11 @@ def learn(
     return pd.concat([*found, frame(about(fit), place="")]).assign(world=world, part=part)
 
 
-def stage(folder: Path, world: str, train: xr.Dataset, first: dict[str, Any], seed: int) -> Any:
-    """Return the first stage of PRODA: the posterior of every profile by itself."""
-    options = first["options"]
+def stage(world: str, first: dict[str, Any]) -> Path | dict[str, Any]:
+    """Return where the first stage of PRODA is, or the options that it is to be made with."""
     if world == "new-york":
         return first_stage.folder_of(first["small"])
-    how: dict[str, Any] = {"seed": seed, "progress": False, "checkpoint": folder / "first", "resume": True}
-    return bp.fit("site", train, "site_nuts", **how, **options)
+    return dict(first["options"])
 
 
 def draws_of_processes(fit: Fit, sites: xr.Dataset) -> np.ndarray:

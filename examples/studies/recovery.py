@@ -3,26 +3,32 @@
     python examples/studies/recovery.py             all New York sites, ten folds: hours on two cores
     python examples/studies/recovery.py --small     8 sites, two folds
 
-True parameters are a smooth function of the covariates of the New York profiles: what a network draws from its prior
-that is wider, deeper and of another activation than those that are fitted.  Their carbon at each profile's own depths,
-with and without noise, is what the methods learn from; each of ten folds of locations is predicted from the others.
+True parameters are a smooth function of the covariates of the New York profiles: their logits are linear in them, with
+coefficients drawn anew for each of ten folds of locations.  Their carbon at each profile's own depths, with and without
+noise, is what the methods learn from; each fold is predicted from the others.  What is lost when the truth is less
+smooth is shown with the logits of a wide network, drawn from its prior.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from study import Case, Page, Study, main, over_folds, share, value
-from ways import about, fitted, frame, known, predictive, way
+from ways import about, devices, fitted, frame, known, predictive, way
 
 import binn_prob as bp
 from binn_prob.clm5 import NAMES
 from binn_prob.fitting import as_model
 from binn_prob.models import at_defaults
+from binn_prob.models.fixed import with_fixed
+from binn_prob.models.profiles import soil_organic_carbon_profiles
 from binn_prob.results.drawing import legend, panels, styled
+from binn_prob.results.scores import Score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,58 +36,116 @@ if TYPE_CHECKING:
 FOUR = ("efolding", "tau4s3", "fs1s3", "w-scaling")
 PUBLISHED = dict(zip(FOUR, (0.76, 0.78, 0.71, 0.70), strict=True)) | {"mean": 0.74, "nse": 0.66}
 """Correlations of the four parameters and NSE of SOC in the published experiment, which adds no noise"""
+SMOOTH: dict[str, Any] = {"hidden": ()}
+ROUGH: dict[str, Any] = {"hidden": (32, 32), "activation": "gelu"}
+"""Options of the models whose prior the truth is drawn from"""
+
+
+class Scenario(NamedTuple):
+    """What is to be recovered, and by whom."""
+
+    free: tuple[str, ...]
+    """Parameters that vary and are learnt; the others have their defaults, and the methods are told so"""
+    noise: float
+    """Standard deviation of the logarithm of an observation"""
+    truth: dict[str, Any]
+    folds: dict[str, int]
+    """Method → how many of the folds it predicts"""
+
+
+LIKE_PUBLISHED = "four parameters, no noise"
+_ALL = {"MC dropout, batches": 10, "VI, batches": 10}
+_FEW = {"MC dropout, 3 × 128 units": 3, "deep ensemble, batches": 3, "SGHMC, batches": 3, "NUTS": 3, "PRODA": 3}
 SCENARIOS = {
-    "four parameters, no noise": (FOUR, 0.0),
-    "four parameters, noise": (FOUR, 0.3),
-    "21 parameters, no noise": (NAMES, 0.0),
-    "21 parameters, noise": (NAMES, 0.3),
+    LIKE_PUBLISHED: Scenario(
+        FOUR, 0.0, SMOOTH, {**_ALL, "MC dropout, 3 × 128 units": 10, "deep ensemble, batches": 10}
+    ),
+    "four parameters, noise": Scenario(FOUR, 0.3, SMOOTH, _ALL),
+    "21 parameters, no noise": Scenario(NAMES, 0.0, SMOOTH, _ALL),
+    "21 parameters, noise": Scenario(NAMES, 0.3, SMOOTH, {**_ALL, **_FEW}),
+    "four parameters, no noise, rougher truth": Scenario(
+        FOUR, 0.0, ROUGH, dict.fromkeys(("MC dropout, batches", "VI, batches", "deep ensemble, batches"), 3)
+    ),
 }
-"""Free parameters, and standard deviation of the logarithm of an observation"""
-METHODS = ("MC dropout", "MC dropout, 3 × 128 units", "deep ensemble, batches", "VI", "SGHMC, batches")
-TRUTH = {"hidden": [32, 32], "activation": "gelu"}
-"""The network that the truth is drawn from"""
+TOLD = "what a profile tells"
+MOST = {"NUTS": 64, "PRODA": 128}
+"""Profiles that the costliest methods learn from; the others learn from all of nine folds"""
 
 
 def cases(small: bool) -> list[Case]:
-    count, sites, methods = (2, 8, METHODS[:1]) if small else (10, None, METHODS)
-    found = []
-    for scenario, (free, noise) in list(SCENARIOS.items())[: 1 if small else None]:
+    count, sites = (2, 8) if small else (10, None)
+    found = [Case(TOLD, directions, {"sites": sites, "seed": 0})]
+    for scenario, (free, noise, truth, folds) in list(SCENARIOS.items())[: 1 if small else None]:
         fixed = at_defaults(free) if len(free) < len(NAMES) else {}
-        for name in methods:
+        for name in list(folds)[: 1 if small else None]:
             asked = way(name, small)
             asked["model"] |= {"fixed": fixed}
-            for fold in range(count):
-                which = {"fold": fold, "folds": count, "sites": sites, "noise": noise, "seed": 0}
-                found.append(Case(f"{name}, {scenario}, fold {fold}", measure, {**asked, **which}))
+            for fold in range(min(folds[name], count)):
+                which = {"fold": fold, "folds": count, "sites": sites, "most": MOST.get(name)}
+                found.append(
+                    Case(
+                        f"{name}, {scenario}, fold {fold}",
+                        measure,
+                        {**asked, **which, "noise": noise, "truth": truth, "seed": 0},
+                        devices=devices(name),
+                    )
+                )
     return found
 
 
 def measure(
     folder: Path, model: dict[str, Any], method: dict[str, Any], fold: int, folds: int, sites: int | None,
-    noise: float, seed: int,
+    most: int | None, noise: float, truth: dict[str, Any], seed: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Learn from all folds but one, and return what is known of that."""
-    truth = as_model("binn", {**TRUTH, "fixed": model["fixed"]})
-    simulated = bp.simulate(truth, bp.data.load("new-york", sites=sites, seed=seed), seed=seed, noise=noise)
+    true_model = as_model("binn", {**truth, "fixed": model["fixed"]})
+    simulated = bp.simulate(true_model, bp.data.load("new-york", sites=sites, seed=seed), seed=seed + fold, noise=noise)
     train, test = bp.data.splits.folds(simulated, by="location", count=folds, seed=seed)[fold]
+    if most is not None and train.sizes["site"] > most:
+        train = train.isel(site=np.sort(np.random.default_rng(seed).permutation(train.sizes["site"])[:most]))
     fit = fitted(train, model, method, seed, folder)
     tree = fit.predict(test)
     return frame(known(tree) | predictive(tree) | about(fit), fold=fold)
 
 
+def directions(folder: Path, sites: int | None, seed: int) -> pd.DataFrame:
+    """Return in which directions, and how much, the four parameters change the logarithm of a profile's carbon.
+
+    These are the singular values and vectors of its derivative by the logits, at random points of the ranges.
+    """
+    profiles = bp.data.load("new-york", sites=sites, seed=seed)
+    model = as_model("binn", {"fixed": at_defaults(FOUR)})
+    prepared = model.prepare(profiles, model.encode(profiles))
+    points = jax.random.logistic(jax.random.key(seed), (profiles.sizes["site"], len(FOUR)))
+
+    def log_carbon(shift: jax.Array) -> jax.Array:
+        unit = with_fixed(jax.nn.sigmoid(points + shift), model.fixed, model.ranges)
+        return jnp.log(jnp.where(prepared.mask, soil_organic_carbon_profiles(unit, prepared), 1.0))
+
+    _, values, vectors = np.linalg.svd(jax.jacfwd(log_carbon)(jnp.zeros(len(FOUR))), full_matrices=False)
+    strength, shares = np.median(values, axis=0), np.mean(vectors**2, axis=0)
+    rows = {("", f"{number}"): Score(float(one)) for number, one in enumerate(strength)}
+    for number, row in enumerate(shares):
+        rows |= {(of, f"{number}"): Score(float(one)) for of, one in zip(FOUR, row, strict=True)}
+    return frame(rows)
+
+
 def page(rows: pd.DataFrame) -> Page:
     """Average over the folds."""
+    told, rows = rows[rows["case"] == TOLD], rows[rows["case"] != TOLD]
     parts = rows["case"].str.extract(r"^(?P<name>.+), (?P<scenario>(?:four|21) parameters, .+), fold \d+$")
     rows = pd.concat([rows, parts], axis=1)
     rows = pd.concat([rows, *(_mean_correlation(one) for _, one in rows.groupby("case"))], ignore_index=True)
     tables = {}
-    for scenario, (free, _) in SCENARIOS.items():
+    for scenario, (free, *_) in SCENARIOS.items():
         here = rows[rows["scenario"] == scenario]
         if len(here):
-            tables[f"{scenario.capitalize()}: held-out sites, mean over the folds ± its standard error"] = _table(
-                here, free
-            )
-    exact = rows[rows["scenario"] == next(iter(SCENARIOS))]
+            caption = f"{scenario.capitalize()}: held-out sites, mean over the folds ± its standard error"
+            tables[caption] = _table(here, free, scenario == LIKE_PUBLISHED)
+    tables["What a profile tells of the four parameters: directions of their logits in which log SOC changes"] = (
+        _directions(told)
+    )
+    exact = rows[rows["scenario"] == LIKE_PUBLISHED]
     scores = over_folds(exact[exact["of"] == "mean"], "name")
     best = max(exact["name"].unique(), key=lambda name: scores(name, "recovery_correlation")[0])
     reached = value(*scores(best, "recovery_correlation"))
@@ -101,8 +165,8 @@ def _mean_correlation(of_case: pd.DataFrame) -> pd.DataFrame:
     return of_case.head(1).assign(of="mean", measure="recovery_correlation", value=mean, error=np.nan)
 
 
-def _table(rows: pd.DataFrame, free: tuple[str, ...]) -> pd.DataFrame:
-    """Return correlations, coverage and skill by method."""
+def _table(rows: pd.DataFrame, free: tuple[str, ...], published: bool) -> pd.DataFrame:
+    """Return correlations, coverage and skill by method, with those of the published experiment if asked for."""
     names = list(rows["name"].unique())
     shown = (*FOUR, "mean") if len(free) == len(FOUR) else ("mean", *FOUR)
     columns = {}
@@ -114,13 +178,18 @@ def _table(rows: pd.DataFrame, free: tuple[str, ...]) -> pd.DataFrame:
         columns[f"true {of} in 90 %"] = [share(*scores(name, "true_90")) for name in names]
     scores = over_folds(rows[rows["of"] == ""], "name")
     columns["NSE of SOC"] = [value(*scores(name, "nse")) for name in names]
-    columns["seconds per fold"] = [value(scores(name, "seconds")[0], digits=0) for name in names]
-    if len(free) == len(FOUR):
-        published = [f"{PUBLISHED[of]:.2f}" for of in shown] + ["–", "–", f"{PUBLISHED['nse']:.2f}", "–"]
-        return (
-            pd.DataFrame(columns, pd.Index(names, name="method")).T.assign(published=published).T.rename_axis("method")
-        )
-    return pd.DataFrame(columns, pd.Index(names, name="method"))
+    table = pd.DataFrame(columns, pd.Index(names, name="method"))
+    if published:
+        table.loc["published"] = [f"{PUBLISHED[of]:.2f}" for of in shown] + ["–", "–", f"{PUBLISHED['nse']:.2f}"]
+    return table
+
+
+def _directions(told: pd.DataFrame) -> pd.DataFrame:
+    """Return how strong the directions are, and what they consist of."""
+    table = told.pivot_table("value", "measure", "of")
+    columns = {"change of log SOC, median over the profiles": [f"{one:.4f}" for one in table[""]]}
+    columns |= {f"share of {of}": [f"{one:.2f}" for one in table[of]] for of in FOUR}
+    return pd.DataFrame(columns, pd.Index(["first", "second", "third", "fourth"], name="direction"))
 
 
 @styled

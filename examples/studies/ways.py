@@ -31,12 +31,14 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "MC dropout, rate 0.1": ({}, {"method": "mc_dropout", "rate": 0.1}),
     "MC dropout, rate 0.4": ({}, {"method": "mc_dropout", "rate": 0.4}),
     "MC dropout, rate learned": ({}, {"method": "mc_dropout", "rate": "learned", "steps": 10_000, "patience": None}),
+    "MC dropout, batches": ({}, {"method": "mc_dropout", "batch_sites": 128, "steps": 6000, "patience": None}),
     "MC dropout, 3 × 128 units": (_BINN_NETWORK, {"method": "mc_dropout", "learning_rate": 0.003}),
     "deep ensemble": ({}, {"method": "deep_ensemble"}),
     "deep ensemble, batches": ({}, {"method": "deep_ensemble", "batch_sites": 64, "steps": 6000, "patience": None}),
     "Laplace, last layer": ({}, {"method": "laplace", "weights": "last_layer"}),
     "Laplace": ({}, {"method": "laplace"}),
     "VI": ({}, {"method": "vi"}),
+    "VI, batches": ({}, {"method": "vi", "batch_sites": 256, "steps": 6000}),
     "VI, low rank": ({}, {"method": "vi", "guide": "low_rank", **_MORE}),
     "VI, full rank": ({}, {"method": "vi", "guide": "full_rank", **_MORE}),
     "VI, flow": ({}, {"method": "vi", "guide": "iaf", "learning_rate": 0.001, **_MORE}),
@@ -82,15 +84,21 @@ def fitted(
     method: Mapping[str, Any],
     seed: int,
     checkpoint: Path,
-    first: Fit | str | Path | None = None,
+    first: str | Path | Mapping[str, Any] | None = None,
 ) -> Fit:
-    """Fit a model to sites in one of the ways, from a first stage if it is a second."""
+    """Fit a model to sites in one of the ways.
+
+    The first stage of PRODA, each site by itself, is that of a folder, or is made here with the options that are given.
+    """
     options, given = dict(model), dict(method)
     built, word = as_model(options.pop("model"), options), given.pop("method")
-    how: dict[str, Any] = {"seed": seed, "progress": False, "checkpoint": checkpoint, "resume": True}
-    if first is not None:
-        return bp.upscale(first, built, train, **how, **given)
-    return bp.fit(built, train, word, **how, **given)
+    how: dict[str, Any] = {"seed": seed, "progress": False, "resume": True}
+    if word != "upscaling":
+        return bp.fit(built, train, word, **how, checkpoint=checkpoint, **given)
+    if not isinstance(first, str | Path):
+        site = as_model("site", {"fixed": built.fixed})
+        first = bp.fit(site, train, "site_nuts", **how, checkpoint=checkpoint / "first", **(first or {}))
+    return bp.upscale(first, built, train, **how, checkpoint=checkpoint / "second", **given)
 
 
 def about(fit: Fit) -> dict[tuple[str, str], Score]:
