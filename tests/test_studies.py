@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -141,27 +142,54 @@ def test_the_program_that_is_timed_is_the_published_model(study: ModuleType) -> 
         np.testing.assert_allclose(found, expected[site], rtol=1e-8)
 
 
-@pytest.fixture(scope="module")
-def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("studies")  # the studies find each other's first stage there
+@pytest.mark.example
+class SmallRun:
+    """Each study has a class, so that they are spread over the workers."""
+
+    name: ClassVar[str]
+
+    def test_it_writes_its_page_and_is_resumed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_york_folder: Path
+    ) -> None:
+        monkeypatch.setenv("BINN_PROB_DATA", str(new_york_folder))
+        command = [sys.executable, str(FOLDER / f"{self.name}.py"), "--small"]
+        said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert said.returncode == 0, said.stderr
+        out = tmp_path / "runs" / "studies" / f"{self.name}-small"
+        written = (out / f"{self.name}.md").read_text(encoding="utf-8")
+        assert "\n| ---" in written
+        assert f"]({self.name}.png)" in written
+        assert "nan" not in written
+        assert (out / f"{self.name}.png").stat().st_size
+        assert len(pd.read_csv(out / f"{self.name}.csv"))
+        again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        number = len(list((out / "rows").glob("*.json")))
+        assert f"{number} of {number} cases are there already" in again.stdout
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("name", NAMES)
-def test_the_study_runs_small_and_is_resumed(
-    name: str, working_folder: Path, monkeypatch: pytest.MonkeyPatch, new_york_folder: Path
-) -> None:
-    monkeypatch.setenv("BINN_PROB_DATA", str(new_york_folder))
-    command = [sys.executable, str(FOLDER / f"{name}.py"), "--small"]
-    said = subprocess.run(command, cwd=working_folder, capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stderr
-    out = working_folder / "runs" / "studies" / f"{name}-small"
-    written = (out / f"{name}.md").read_text(encoding="utf-8")
-    assert "\n| ---" in written
-    assert f"]({name}.png)" in written
-    assert "nan" not in written
-    assert (out / f"{name}.png").stat().st_size
-    assert len(pd.read_csv(out / f"{name}.csv"))
-    again = subprocess.run(command, cwd=working_folder, capture_output=True, text=True, check=True)
-    number = len(list((out / "rows").glob("*.json")))
-    assert f"{number} of {number} cases are there already" in again.stdout
+class TestBinnAndProda(SmallRun):
+    name = "binn_and_proda"
+
+
+class TestEfficiency(SmallRun):
+    name = "efficiency"
+
+
+class TestMCDropout(SmallRun):
+    name = "mc_dropout"
+
+
+class TestProdaSampler(SmallRun):
+    name = "proda_sampler"
+
+
+class TestRecovery(SmallRun):
+    name = "recovery"
+
+
+class TestSkill(SmallRun):
+    name = "skill"
+
+
+def test_every_study_is_run() -> None:
+    assert sorted(one.name for one in SmallRun.__subclasses__()) == NAMES
