@@ -23,11 +23,13 @@ from binn_prob.results import recovery
 from binn_prob.results.drawing import legend, panels, plain, styled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import xarray as xr
     from matplotlib.figure import Figure
 
 DROPOUT = ("MC dropout, rate 0.05", "MC dropout", "MC dropout, rate 0.4", "MC dropout, rate learned")
-OTHERS = ("deep ensemble", "Laplace, last layer", "Laplace", "VI", "VI, low rank", "SGHMC", "NeuralPrior, VI")
+OTHERS = ("deep ensemble", "Laplace, last layer", "Laplace", "VI", "VI, low rank", "SGHMC, batches", "NeuralPrior, VI")
 COSTLY = ("VI, full rank", "VI, flow", "NUTS")
 """At the smallest size alone"""
 WORLDS = ("synthetic", "new-york")
@@ -39,6 +41,8 @@ COOL, WARM = 0.7, 0.9
 """Shares of the sites that are cooler than the warmest to learn from, and than the coolest of those far away"""
 TESTED = 100
 """Sites that are predicted, near and far"""
+KEY = ["world", "size", "name", "part", "of", "measure"]
+"""Columns of the rows over whose truths are averaged"""
 
 
 def cases(small: bool) -> list[Case]:
@@ -103,41 +107,43 @@ def measure(
 def page(rows: pd.DataFrame) -> Page:
     """Average over the truths."""
     rows = rows.assign(name=rows["case"].str.extract(r"^(.+), (?:synthetic|new-york), \d+ sites, \d+$")[0])
-    averaged = rows.groupby(["world", "size", "name", "part", "of", "measure"], dropna=False)["value"]
-    summary = averaged.agg(["mean", "sem"])
+    summary = pd.concat([rows, averages(rows), relative_widths(rows)]).groupby(KEY, dropna=False)["value"]
+    summary = summary.agg(["mean", "sem"])
     names, sizes = list(rows["name"].unique()), sorted(rows["size"].unique())
-    widths = relative_widths(rows)
-    tables = {}
-    for part, title in (("near", "Sites like those learnt from"), ("far", "Sites warmer than any learnt from")):
-        columns = {
-            f"{size} sites: true {kind}": [
-                share(*_of(summary, "synthetic", size, name, part, kind, recovery.TRUTH_INSIDE)) for name in names
-            ]
-            for kind in ("processes", "parameters")
+
+    def table(world: str, part: str, *shown: tuple[str, str, str, Callable[..., str]]) -> pd.DataFrame:
+        cells = {
+            f"{size} sites: {title}": [form(*_of(summary, world, size, name, part, of, measure)) for name in names]
+            for title, of, measure, form in shown
             for size in sizes
         }
-        tables[f"{title}: share of the truth in 90 % intervals (nominal: 90 %)"] = pd.DataFrame(
-            columns, pd.Index(names, name="method")
-        )
-    more: dict[str, list[str]] = {}
-    for size in sizes:
-        found = [widths.get((size, name), (np.nan, np.nan)) for name in names]
-        more[f"{size} sites: sd, over that of NUTS"] = [value(*one) for one in found]
-        more[f"{size} sites: seconds"] = [
-            value(_of(summary, "synthetic", size, name, "", "", "seconds")[0], digits=0) for name in names
-        ]
-    tables["Width of the posteriors of the processes, relative to NUTS for the same sites, and cost"] = pd.DataFrame(
-        more, pd.Index(names, name="method")
-    )
-    york = {
-        f"{size} sites: {title}": [
-            (share if "coverage" in measure else value)(_of(summary, "new-york", size, name, "near", "", measure)[0])
-            for name in names
-        ]
-        for size in sizes
-        for measure, title in (("coverage_90", "in 90 %"), ("crps", "CRPS"))
+        listed = pd.DataFrame(cells, pd.Index(names, name="method"))
+        return listed.loc[:, (listed != "–").any()]
+
+    inside = [(f"true {kind}", kind, recovery.TRUTH_INSIDE, share) for kind in ("processes", "parameters")]
+    width = ("sd over that of NUTS", "processes", "relative_sd", value)
+    tables = {
+        "Sites like those learnt from: share of the truth in 90 % intervals": table("synthetic", "near", *inside),
+        "Sites warmer than any learnt from: share of the truth in 90 % intervals": table("synthetic", "far", *inside),
+        "Sites like those learnt from: contraction of the parameters (0: nothing learnt, 1: all), and distance of the "
+        f"ranks of the true processes from uniform (by chance alone {0.87 / np.sqrt(TESTED):.2f})": table(
+            "synthetic",
+            "near",
+            ("contraction", "parameters", "contraction", value),
+            ("ranks", "processes", "rank_distance", value),
+        ),
+        "Widths of the posteriors of the processes, where there is NUTS, near and far": pd.concat(
+            [table("synthetic", part, width).add_suffix(f", {part}") for part in ("near", "far")], axis=1
+        ),
+        "Seconds": table("synthetic", "", ("seconds", "", "seconds", _seconds)),
+        "New York: held-out observations in 90 % intervals, their CRPS, and widths": table(
+            "new-york",
+            "near",
+            ("in 90 %", "", "coverage_90", share),
+            ("CRPS", "", "crps", value),
+            width,
+        ),
     }
-    tables["New York: held-out observations"] = pd.DataFrame(york, pd.Index(names, name="method"))
     usual = _of(summary, "synthetic", sizes[-1], "MC dropout", "near", "processes", recovery.TRUTH_INSIDE)
     nuts = _of(summary, "synthetic", sizes[0], "NUTS", "near", "processes", recovery.TRUTH_INSIDE)
     findings = [
@@ -146,22 +152,28 @@ def page(rows: pd.DataFrame) -> Page:
             f"sites; those of NUTS hold {share(*nuts)} at {sizes[0]} (± standard error over the truths)."
         ),
     ]
+    tables = {caption: one for caption, one in tables.items() if one.size}
     return Page(tables, {"Share of the truth in 90 % intervals by number of sites": draw(summary, sizes)}, findings)
 
 
-def relative_widths(rows: pd.DataFrame) -> dict[tuple[int, str], tuple[float, float]]:
-    """Return the geometric mean over processes of the sd over that of NUTS, mean and error over truths."""
-    chosen = rows[(rows["measure"] == "sd") & (rows["part"] == "near") & (rows["world"] == "synthetic")]
-    chosen = chosen[chosen["of"].isin(bp.clm5.PROCESS_NAMES)]
-    keyed = np.log(chosen.set_index(["size", "truth", "of", "name"])["value"])
-    nuts = keyed.xs("NUTS", level="name") if "NUTS" in keyed.index.get_level_values("name") else keyed.iloc[:0]
-    found = {}
-    for (size, name), one in keyed.groupby(["size", "name"]):
-        ratio = (one.droplevel("name") - nuts).dropna().groupby("truth").mean()
-        if len(ratio):
-            middle = float(np.exp(ratio.mean()))
-            found[int(size), str(name)] = middle, middle * float(ratio.sem())
-    return found
+def averages(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the means over parameters or processes of what each of them has."""
+    kinds = {"parameters": (bp.clm5.NAMES, "contraction"), "processes": (bp.clm5.PROCESS_NAMES, "rank_distance")}
+    found = []
+    for kind, (of, measure) in kinds.items():
+        chosen = rows[rows["of"].isin(of) & (rows["measure"] == measure)].assign(of=kind)
+        found.append(chosen.groupby([*KEY, "truth"])["value"].mean().reset_index())
+    return pd.concat(found)
+
+
+def relative_widths(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the geometric mean over processes of the sd over that of NUTS for the same sites, where there is one."""
+    chosen = rows[(rows["measure"] == "sd") & rows["of"].isin(bp.clm5.PROCESS_NAMES)]
+    same = ["world", "size", "part", "of", "truth"]
+    nuts = chosen[chosen["name"] == "NUTS"].set_index(same)["value"].rename("of_nuts")
+    chosen = chosen.join(nuts, on=same, how="inner")
+    chosen = chosen.assign(of="processes", measure="relative_sd", value=np.log(chosen["value"] / chosen["of_nuts"]))
+    return np.exp(chosen.groupby([*KEY, "truth"])["value"].mean()).reset_index()
 
 
 def _of(
@@ -173,6 +185,10 @@ def _of(
     return float(summary.loc[key, "mean"]), float(summary.loc[key, "sem"])
 
 
+def _seconds(number: float, error: float) -> str:
+    return value(number, digits=0)
+
+
 @styled
 def draw(summary: pd.DataFrame, sizes: list[int]) -> Figure:
     """Draw the coverage of the true processes by the number of sites, near and far."""
@@ -181,7 +197,7 @@ def draw(summary: pd.DataFrame, sizes: list[int]) -> Figure:
         "MC dropout, rate 0.05": ("#D55E00", ":"), "MC dropout": ("#D55E00", "-"),
         "MC dropout, rate 0.4": ("#D55E00", "--"),
         "deep ensemble": ("#CC79A7", "-"), "Laplace": ("#E69F00", "-"), "VI": ("#009E73", "-"),
-        "SGHMC": ("#56B4E9", "-"), "NUTS": ("#0072B2", "-"),
+        "SGHMC, batches": ("#56B4E9", "-"), "NUTS": ("#0072B2", "-"),
     }  # fmt: skip
     for axis, (part, title) in zip(
         axes[0], (("near", "sites like those learnt from"), ("far", "warmer sites")), strict=True

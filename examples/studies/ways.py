@@ -42,7 +42,6 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "VI, low rank": ({}, {"method": "vi", "guide": "low_rank", **_MORE}),
     "VI, full rank": ({}, {"method": "vi", "guide": "full_rank", **_MORE}),
     "VI, flow": ({}, {"method": "vi", "guide": "iaf", "learning_rate": 0.001, **_MORE}),
-    "SGHMC": ({}, {"method": "sghmc"}),
     "SGHMC, batches": ({}, {"method": "sghmc", "batch_sites": 64}),
     "NUTS": ({}, {"method": "nuts"}),
     "NeuralPrior, VI": ({"model": "neural_prior"}, {"method": "vi"}),
@@ -132,7 +131,7 @@ def known(tree: xr.DataTree) -> dict[tuple[str, str], Score]:
     ``sd`` is the geometric mean over sites of the posterior standard deviation, so that the ratio of two is the
     geometric mean of the ratios.
     """
-    found: dict[tuple[str, str], Score] = {}
+    found = {(of, "contraction"): score for of, score in recovery.contraction(tree).items()}
     for kind, dimension in (("parameters", "parameter"), ("processes", "process")):
         if recovery.truth_known(tree, kind):
             found[kind, recovery.TRUTH_INSIDE] = recovery.truth_inside(tree, kind)
