@@ -109,19 +109,17 @@ def page(rows: pd.DataFrame) -> Page:
             for of in ratio[PUBLISHED, "processes"]
         },
     }
-    by_case = rows.groupby("case")[["r_hat", "ess", "seconds"]].first()
+    r_hat = rows.groupby("case")["r_hat"].first()
     others = {
         "difference of means, parameters": {name: _text(median(_size(shift[name, "parameters"]))) for name in variants},
         "difference of means, processes": {name: _text(median(_size(shift[name, "processes"]))) for name in variants},
-        "largest R-hat": {name: value(by_case.loc[_file(name), "r_hat"], digits=3) for name in variants},
-        "seconds": {name: f"{by_case.loc[_file(name), 'seconds']:.0f}" for name in variants},
+        "largest R-hat": {name: value(r_hat[_file(name)], digits=3) for name in variants},
     }
     tables = {
         "Standard deviation, over that of Hamiltonian Monte Carlo (median over the profiles)": pd.DataFrame(widths),
         "Root mean square over parameters or processes of the difference of the means, in standard deviations of "
         "Hamiltonian Monte Carlo (median over the profiles), and the chains": pd.DataFrame(others),
     }
-    reference = by_case.loc[REFERENCE]
     published = median(_geometric(ratio[PUBLISHED, "parameters"]))
     corrected = median(_geometric(ratio[CORRECTED, "parameters"]))
     findings = [
@@ -130,8 +128,8 @@ def page(rows: pd.DataFrame) -> Page:
             f"{_text(corrected)} with the four departures off."
         ),
         (
-            f"Hamiltonian Monte Carlo, the reference, has converged at {number} of {len(held)} profiles in "
-            f"{reference['seconds']:.0f} s; the tables are of {'these' if number >= FEWEST else 'all'}."
+            f"Hamiltonian Monte Carlo, the reference, has converged at {number} of {len(held)} profiles; the tables "
+            f"are of {'these' if number >= FEWEST else 'all'}."
         ),
     ]
     return Page(tables, {"Widths of the posteriors by departure": draw(ratio)}, findings)
