@@ -120,6 +120,16 @@ def test_a_page_without_a_place_for_the_results_is_left_alone(study: ModuleType,
     assert document.read_text(encoding="utf-8") == "By hand.\n"
 
 
+def test_numbers_have_as_many_digits_as_their_errors_need(study: ModuleType) -> None:
+    assert study.value(0.966, 0.0213) == "0.97 ± 0.02"
+    assert study.value(0.966, 0.0042) == "0.966 ± 0.004"
+    assert study.value(12.3, digits=0) == "12"
+    assert study.value(np.nan) == "–"
+    assert study.share(0.9, 0.031) == "90 ± 3 %"
+    assert study.share(0.903, 0.002) == "90.3 ± 0.2 %"
+    assert study.share(np.nan) == "–"
+
+
 def test_errors_over_folds_are_those_of_their_mean(study: ModuleType) -> None:
     rows = pd.DataFrame({"name": "one", "measure": "nse", "value": [1.0, 2.0, 3.0, 4.0]})
     mean, error = study.over_folds(rows, "name")("one", "nse")

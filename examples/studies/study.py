@@ -151,17 +151,22 @@ def main(study: Study) -> None:
 
 
 def value(number: float, error: float = math.nan, digits: int = 2) -> str:
-    """Return a number with its standard error as text; a dash if there is none."""
+    """Return a number with its standard error as text, with the digits that this needs; a dash if there is none."""
     if pd.isna(number):
         return "–"
+    digits = _digits(error, digits)
     return f"{number:.{digits}f}" + ("" if pd.isna(error) else f" ± {error:.{digits}f}")
 
 
 def share(number: float, error: float = math.nan) -> str:
     """Return a share with its standard error as text, in percent; a dash if there is none."""
-    if pd.isna(number):
-        return "–"
-    return f"{100 * number:.0f}" + (" %" if pd.isna(error) else f" ± {100 * error:.0f} %")
+    text = value(100 * number, 100 * error, digits=0)
+    return text if text == "–" else f"{text} %"
+
+
+def _digits(error: float, least: int) -> int:
+    """Return how many digits show the first one of an error."""
+    return max(least, math.ceil(-math.log10(error))) if error > 0 else least
 
 
 def over_folds(rows: pd.DataFrame, by: str) -> Callable[[str, str], tuple[float, float]]:
