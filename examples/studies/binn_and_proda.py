@@ -18,7 +18,7 @@ import first_stage
 import numpy as np
 import pandas as pd
 from study import Case, Page, Study, main, value
-from ways import SMALL, about, devices, fitted, frame, way
+from ways import SMALL, about, devices, fitted, frame, some, way
 
 import binn_prob as bp
 from binn_prob import clm5
@@ -98,8 +98,7 @@ def learn(
     train = profiles(world, seed=seed, **which)
     if part != "all":
         train = bp.data.split(train, by="location", test_fraction=0.5, seed=seed)[part == "second half"]
-    if most is not None and train.sizes["site"] > most:
-        train = train.isel(site=np.sort(np.random.default_rng(seed).permutation(train.sizes["site"])[:most]))
+    train = some(train, most, seed)
     fit = fitted(train, model, method, seed, folder / "fit", None if first is None else stage(world, first))
     found = []
     for place, sites in places(world, seed=seed, **which).items():

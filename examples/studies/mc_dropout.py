@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from study import Case, Page, Study, main, share, value
-from ways import about, devices, fitted, frame, known, predictive, way
+from ways import about, devices, fitted, frame, known, predictive, some, way
 
 import binn_prob as bp
 from binn_prob.results import recovery
@@ -28,12 +28,18 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-DROPOUT = ("MC dropout, rate 0.05", "MC dropout", "MC dropout, rate 0.4", "MC dropout, rate learned")
-OTHERS = ("deep ensemble", "Laplace, last layer", "Laplace", "VI", "VI, low rank", "SGHMC, batches", "NeuralPrior, VI")
-COSTLY = ("VI, full rank", "VI, flow", "NUTS")
-"""At the smallest size alone"""
-WORLDS = ("synthetic", "new-york")
 SIZES = (32, 128, 512)
+_EVERYWHERE = (
+    "MC dropout, rate 0.05", "MC dropout", "MC dropout, rate 0.4", "MC dropout, rate learned",
+    "deep ensemble, batches", "Laplace, last layer", "Laplace", "VI",
+)  # fmt: skip
+METHODS = {
+    **dict.fromkeys(_EVERYWHERE, SIZES),
+    **dict.fromkeys(("VI, low rank", "SGHMC, batches", "NeuralPrior, VI"), SIZES[:2]),
+    **dict.fromkeys(("VI, full rank", "VI, flow", "NUTS"), SIZES[:1]),
+}
+"""Method → numbers of sites that it can afford to learn from"""
+WORLDS = ("synthetic", "new-york")
 TRUTHS = 3
 POOL = 1600
 """Synthetic sites that training and test sites are taken from"""
@@ -46,28 +52,24 @@ KEY = ["world", "size", "name", "part", "of", "measure"]
 
 
 def cases(small: bool) -> list[Case]:
-    sizes, truths = ((8,), 1) if small else (SIZES, TRUTHS)
-    pool, tested = (80, 6) if small else (POOL, TESTED)
+    methods = dict.fromkeys(("MC dropout", "NUTS"), (8,)) if small else METHODS
+    pool, tested, truths = (80, 6, 1) if small else (POOL, TESTED, TRUTHS)
     found = []
     for world in WORLDS[: 1 if small else None]:
         for truth in range(truths if world == "synthetic" else 1):
-            for size in sizes:
-                cheap = ("MC dropout",) if small else (*DROPOUT, *OTHERS)
-                costly = COSTLY[-1:] if small else COSTLY
-                for name in (*cheap, *(costly if size == sizes[0] else ())):
+            for name, sizes in methods.items():
+                for size in sizes:
                     which = {"world": world, "size": size, "pool": pool, "tested": tested, "seed": truth}
-                    asked = {**way(name, small), **which}
                     case = f"{name}, {world}, {size} sites, {truth}"
-                    found.append(Case(case, measure, asked, devices=devices(name)))
+                    found.append(Case(case, measure, {**way(name, small), **which}, devices=devices(name)))
     return found
 
 
 def sites(world: str, size: int, pool: int, tested: int, seed: int) -> dict[str, xr.Dataset]:
     """Return sites to learn from, sites like them and, if they are synthetic, sites warmer than all of them."""
-    random = np.random.default_rng(seed)
     if world == "new-york":
         learnt, near = bp.data.split(bp.data.load(world), by="location", test_fraction=0.2, seed=seed)
-        return {"train": some(learnt, size, random), "near": some(near, tested, random)}
+        return {"train": some(learnt, size, seed), "near": some(near, tested, seed)}
     everything = bp.simulate("binn", bp.data.load("synthetic", sites=pool, seed=seed), seed=seed)
     temperature = everything["soil_temperature"].mean(("layer", "month"))
     cool, warm = (float(temperature.quantile(at)) for at in (COOL, WARM))
@@ -75,12 +77,7 @@ def sites(world: str, size: int, pool: int, tested: int, seed: int) -> dict[str,
         everything.isel(site=(temperature <= cool).to_numpy()), by="location", test_fraction=0.4, seed=seed
     )
     far = everything.isel(site=(temperature > warm).to_numpy())
-    return {"train": some(learnt, size, random), "near": some(near, tested, random), "far": some(far, tested, random)}
-
-
-def some(dataset: xr.Dataset, number: int, random: np.random.Generator) -> xr.Dataset:
-    """Return so many sites, or all: the first of the same random order, so that larger choices hold the smaller."""
-    return dataset.isel(site=np.sort(random.permutation(dataset.sizes["site"])[:number]))
+    return {"train": some(learnt, size, seed), "near": some(near, tested, seed), "far": some(far, tested, seed)}
 
 
 def measure(
@@ -196,7 +193,7 @@ def draw(summary: pd.DataFrame, sizes: list[int]) -> Figure:
     shown = {
         "MC dropout, rate 0.05": ("#D55E00", ":"), "MC dropout": ("#D55E00", "-"),
         "MC dropout, rate 0.4": ("#D55E00", "--"),
-        "deep ensemble": ("#CC79A7", "-"), "Laplace": ("#E69F00", "-"), "VI": ("#009E73", "-"),
+        "deep ensemble, batches": ("#CC79A7", "-"), "Laplace": ("#E69F00", "-"), "VI": ("#009E73", "-"),
         "SGHMC, batches": ("#56B4E9", "-"), "NUTS": ("#0072B2", "-"),
     }  # fmt: skip
     for axis, (part, title) in zip(

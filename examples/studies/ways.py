@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from binn_prob.inference import Fit
 
-__all__ = ["SMALL", "WAYS", "about", "devices", "fitted", "frame", "known", "predictive", "way", "worth"]
+__all__ = ["SMALL", "WAYS", "about", "devices", "fitted", "frame", "known", "predictive", "some", "way", "worth"]
 
 _BINN_NETWORK = {"hidden": [128, 128, 128], "activation": "leaky_relu"}
 _MORE = {"steps": 20_000, "patience": None}
@@ -33,6 +33,10 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "MC dropout, rate learned": ({}, {"method": "mc_dropout", "rate": "learned", "steps": 10_000, "patience": None}),
     "MC dropout, batches": ({}, {"method": "mc_dropout", "batch_sites": 128, "steps": 6000, "patience": None}),
     "MC dropout, 3 × 128 units": (_BINN_NETWORK, {"method": "mc_dropout", "learning_rate": 0.003}),
+    "MC dropout, 3 × 128 units, batches": (
+        _BINN_NETWORK,
+        {"method": "mc_dropout", "learning_rate": 0.003, "batch_sites": 128, "steps": 6000, "patience": None},
+    ),
     "deep ensemble": ({}, {"method": "deep_ensemble"}),
     "deep ensemble, batches": ({}, {"method": "deep_ensemble", "batch_sites": 64, "steps": 6000, "patience": None}),
     "Laplace, last layer": ({}, {"method": "laplace", "weights": "last_layer"}),
@@ -98,6 +102,13 @@ def fitted(
         site = as_model("site", {"fixed": built.fixed})
         first = bp.fit(site, train, "site_nuts", **how, checkpoint=checkpoint / "first", **(first or {}))
     return bp.upscale(first, built, train, **how, checkpoint=checkpoint / "second", **given)
+
+
+def some(dataset: xr.Dataset, most: int | None, seed: int) -> xr.Dataset:
+    """Return so many sites at most: the first of the same random order, so that larger choices hold the smaller."""
+    if most is None or dataset.sizes["site"] <= most:
+        return dataset
+    return dataset.isel(site=np.sort(np.random.default_rng(seed).permutation(dataset.sizes["site"])[:most]))
 
 
 def about(fit: Fit) -> dict[tuple[str, str], Score]:
