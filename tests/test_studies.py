@@ -86,14 +86,15 @@ def test_a_case_that_fails_is_named_and_the_others_are_kept(
 ) -> None:
     assert study.run(toy(study, -1.0, 3.0), ["--small", "--out", str(tmp_path)]) == 1
     assert "case 0: got number -1.0" in capsys.readouterr().err
-    assert list(pd.read_csv(tmp_path / "toy.csv")["value"]) == [9.0]
+    assert [path.stem for path in (tmp_path / "rows").iterdir()] == ["case 1"]
+    assert not (tmp_path / "toy.md").exists()
 
 
 @pytest.mark.slow
 def test_cases_are_measured_side_by_side(study: ModuleType, tmp_path: Path) -> None:
     given = ["--small", "--out", str(tmp_path), "--processes", "2"]
     assert study.run(toy(study, 2.0, -1.0, 3.0), given) == 1
-    assert list(pd.read_csv(tmp_path / "toy.csv")["value"]) == [4.0, 9.0]
+    assert sorted(path.stem for path in (tmp_path / "rows").iterdir()) == ["case 0", "case 2"]
 
 
 def test_what_is_written_by_hand_stays(study: ModuleType, tmp_path: Path) -> None:

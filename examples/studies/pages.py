@@ -100,7 +100,7 @@ def _origin(kept: Sequence[Mapping[str, Any]], command: str, csv: str) -> str:
     minutes = sum(one["seconds"] for one in kept) / 60
     seeds = every([one["asked"]["seed"] for one in kept])
     return (
-        f"Made by `{command}`, seed {seeds}: {len(kept)} cases in {minutes:.0f} minutes, cores of "
-        f"each: {every([one['cores'] for one in kept])} ({every([one['device'] for one in kept])}); {software}; "
+        f"Made by `{command}`, seed {seeds}: {len(kept)} cases in {minutes:.0f} minutes, added up; cores "
+        f"of each: {every([one['cores'] for one in kept])} ({every([one['device'] for one in kept])}); {software}; "
         f"commit {every([one['git_commit'][:7] for one in kept])}. All rows: [{csv}]({csv})."
     )

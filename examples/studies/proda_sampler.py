@@ -1,6 +1,6 @@
 """What PRODA's sampler does to the widths of the posteriors of single profiles.
 
-    python examples/studies/proda_sampler.py             50 New York profiles: about half an hour on two cores
+    python examples/studies/proda_sampler.py             50 New York profiles: about an hour on two cores
     python examples/studies/proda_sampler.py --small     4 profiles and short chains
 
 PRODA's own posterior of a profile, with its likelihood, ranges and column, is sampled by Hamiltonian Monte Carlo and by
@@ -53,7 +53,7 @@ def cases(small: bool) -> list[Case]:
     return [
         Case(REFERENCE, measure, reference),
         *(
-            Case(name.replace(" ", "_"), measure, {"method": "proda_metropolis", "options": options, **sites})
+            Case(name, measure, {"method": "proda_metropolis", "options": options, **sites})
             for name, options in variants.items()
         ),
     ]
@@ -78,11 +78,8 @@ def measure(folder: Path, method: str, options: dict[str, Any], sites: int, seed
                 }
             )
         )
-    found = convergence.summarise(tree)
-    of_sites = convergence.by_site(tree)["converged"].to_series() if method == REFERENCE else {}
-    about = {"r_hat": found.r_hat_max, "ess": found.ess_bulk_min, "seconds": fit.wall_seconds}
-    listed = pd.concat(rows).assign(method=method, **about)
-    return listed.assign(converged=listed["site"].map(of_sites))
+    judged = convergence.by_site(tree)[["r_hat", "ess_bulk", "converged"]].to_dataframe()
+    return pd.concat(rows).join(judged, on="site")
 
 
 def page(rows: pd.DataFrame) -> Page:
@@ -91,29 +88,28 @@ def page(rows: pd.DataFrame) -> Page:
     number = int(held.sum())
     if number >= FEWEST:
         rows = rows[rows["site"].isin(held.index[held.astype(bool)])]
-    ratio, shift = {}, {}
-    variants = [name for name in VARIANTS if _file(name) in set(rows["case"])]
+    ratio, shift, widths = {}, {}, {}
+    variants = [name for name in VARIANTS if name in set(rows["case"])]
     for kind in ("parameters", "processes"):
         mean, sd = (_tables(rows, kind, column) for column in ("mean", "sd"))
         known = (sd[REFERENCE] > 0).all()  # the plant carbon input is forcing
         for name in variants:
             ratio[name, kind] = (sd[name] / sd[REFERENCE]).loc[:, known]
             shift[name, kind] = ((mean[name] - mean[REFERENCE]) / sd[REFERENCE]).loc[:, known]
-    widths = {
-        **{
-            f"all {kind}": {name: _text(median(_geometric(ratio[name, kind]))) for name in variants}
-            for kind in ("parameters", "processes")
-        },
-        **{
-            of.replace("_", " "): {name: _text(median(ratio[name, "processes"][of].to_numpy())) for name in variants}
-            for of in ratio[PUBLISHED, "processes"]
-        },
+        widths[f"all {kind}"] = {name: _text(median(_geometric(ratio[name, kind]))) for name in variants}
+        widths[f"all {kind}, over {CORRECTED}"] = {
+            name: _text(median(_geometric(ratio[name, kind] / ratio[CORRECTED, kind]))) for name in variants
+        }
+    widths |= {
+        of.replace("_", " "): {name: _text(median(ratio[name, "processes"][of].to_numpy())) for name in variants}
+        for of in ratio[PUBLISHED, "processes"]
     }
-    r_hat = rows.groupby("case")["r_hat"].first()
+    worst = rows.groupby("case").agg({"r_hat": "max", "ess_bulk": "min"})
     others = {
         "difference of means, parameters": {name: _text(median(_size(shift[name, "parameters"]))) for name in variants},
         "difference of means, processes": {name: _text(median(_size(shift[name, "processes"]))) for name in variants},
-        "largest R-hat": {name: value(r_hat[_file(name)], digits=3) for name in variants},
+        "largest R-hat": {name: value(worst.loc[name, "r_hat"]) for name in variants},
+        "fewest effective draws": {name: value(worst.loc[name, "ess_bulk"], digits=0) for name in variants},
     }
     tables = {
         "Standard deviation, over that of Hamiltonian Monte Carlo (median over the profiles)": pd.DataFrame(widths),
@@ -156,16 +152,10 @@ def draw(ratio: dict[tuple[str, str], pd.DataFrame]) -> Figure:
     return figure
 
 
-def _file(name: str) -> str:
-    """Return the name of the case of a variant."""
-    return name.replace(" ", "_")
-
-
 def _tables(rows: pd.DataFrame, kind: str, column: str) -> dict[str, pd.DataFrame]:
     """Return a column of the rows by variant: a table of profiles and parameters or processes."""
     chosen = rows[rows["kind"] == kind]
-    names = {_file(name): name for name in (REFERENCE, *VARIANTS)}
-    return {names[str(case)]: one.pivot_table(column, "site", "of") for case, one in chosen.groupby("case")}
+    return {str(case): one.pivot_table(column, "site", "of") for case, one in chosen.groupby("case")}
 
 
 def _geometric(table: pd.DataFrame) -> np.ndarray:

@@ -35,7 +35,7 @@ from binn_prob.files import locked, replacing
 from binn_prob.inference import FitError
 from binn_prob.provenance import differences, git_commit, versions
 
-__all__ = ["Case", "Page", "Study", "over_folds", "run", "share", "value"]
+__all__ = ["Case", "Page", "Study", "main", "over_folds", "run", "share", "value"]
 
 DOCUMENTS = Path(__file__).resolve().parent.parent.parent / "docs" / "studies"
 
@@ -71,29 +71,32 @@ class Study:
 
 
 def run(study: Study, arguments: Sequence[str] | None = None) -> int:
-    """Read the arguments, measure what is missing, and write the page; return 1 if a case could not be measured."""
+    """Read the arguments, measure what is missing, and write the page; return 1 if a case could not be measured.
+
+    There is then no page, for it would be of a part; the rows of the others stay.
+    """
     given = _arguments(study, arguments)
     small = " --small" if given.small else ""
     cases = list(study.cases(given.small))
-    complaints = 0
     with locked(given.out):
         missing = [case for case in cases if _kept(given.out, case) is None]
         print(f"{len(cases) - len(missing)} of {len(cases)} cases are there already", flush=True)
         for _, together in groupby(sorted(missing, key=lambda case: case.after), lambda case: case.after):
-            complaints += _measure_all(given.out, list(together), given.processes)
+            if _measure_all(given.out, list(together), given.processes):
+                return 1
         kept = [one for case in cases if (one := _kept(given.out, case)) is not None]
-    if kept:
-        document = given.document or (given.out if given.small else DOCUMENTS) / f"{study.name}.md"
-        write(study.name, study.title, study.page, kept, document, f"python examples/studies/{study.name}.py{small}")
-        print(f"{document} written")
-    return 1 if complaints else 0
+    document = given.document or (given.out if given.small else DOCUMENTS) / f"{study.name}.md"
+    write(study.name, study.title, study.page, kept, document, f"python examples/studies/{study.name}.py{small}")
+    print(f"{document} written")
+    return 0
 
 
 def _measure_all(folder: Path, cases: Sequence[Case], processes: int) -> int:
     """Measure some cases, so many at a time, and return how many could not be measured.
 
-    Each has a process of its own, so that none finds compiled what another has compiled, and one that is killed does
-    not take the others' rows with it.  Side by side, each has a core of its own.  With 0, all are measured in this one.
+    Each has a process of its own, so that none finds compiled what another has compiled.  One that is killed ends the
+    run; what was measured before stays.  Side by side, each has a core of its own.  With 0, all are measured in this
+    process.
     """
     if processes == 0:
         return sum(_complaint(case, partial(_measured, folder, case)) for case in tqdm(cases))
