@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["simulate"]
 
 
-def simulate(model: Any, dataset: xr.Dataset, seed: int = 0, noise: float | None = None) -> xr.Dataset:
+def simulate(
+    model: Any, dataset: xr.Dataset, seed: int = 0, noise: float | None = None, like: xr.Dataset | None = None
+) -> xr.Dataset:
     """Draw everything that a model leaves open from its prior, and observe what follows at the depths of real profiles.
 
     A posterior of the same model, fitted to what was simulated, is calibrated if the method is right: over many sites
@@ -38,6 +40,10 @@ def simulate(model: Any, dataset: xr.Dataset, seed: int = 0, noise: float | None
     noise : float, optional
         Standard deviation of the logarithm of an observation about the model's value; 0 for none.  Default: the noise
         of the model's likelihood, its scale drawn from the prior too.
+    like : xarray.Dataset, optional
+        Sites by which the covariates are encoded, such as those that a model will learn from: its prior is one of
+        encoded covariates, and another encoding makes another prior of the same network.  Default: those of
+        ``dataset``.
 
     Returns
     -------
@@ -62,7 +68,7 @@ def simulate(model: Any, dataset: xr.Dataset, seed: int = 0, noise: float | None
     if noise is not None and not (np.isfinite(noise) and noise >= 0.0):
         raise InputError(f"noise {noise!r}", "a number of at least 0", "ask for e.g. noise=0.3")
     model, sites = as_model(model), validate(dataset)
-    profiles = model.prepare(sites, model.encode(sites))
+    profiles = model.prepare(sites, model.encode(sites if like is None else validate(like)))
     if not np.asarray(profiles.mask).any():
         raise InputError("sites without observations", "profiles with depths to observe", "choose other sites")
     draw_key, noise_key = jax.random.split(jax.random.key(seed))

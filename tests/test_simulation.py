@@ -50,6 +50,16 @@ def test_noise_is_as_asked_for(sites: xr.Dataset, exact: xr.Dataset) -> None:
     assert low < np.sqrt(np.mean(errors**2)) / 0.2 < high
 
 
+def test_covariates_are_encoded_like_those_that_are_learnt_from(sites: xr.Dataset) -> None:
+    few = sites.isel(site=slice(0, 10))
+    alone, among, other = (
+        bp.simulate("binn", given, seed=1, noise=0.0, like=like)["true_parameters"][:10]
+        for given, like in ((few, None), (sites, few), (sites, None))
+    )
+    np.testing.assert_allclose(among, alone, rtol=1e-12)
+    assert not np.allclose(other, alone, rtol=1e-3)
+
+
 def test_sites_and_depths_are_kept_and_the_rest_is_said(sites: xr.Dataset, exact: xr.Dataset) -> None:
     observed = exact["soc"].notnull()
     np.testing.assert_array_equal(exact["depth"].where(observed), sites["depth"].where(observed))

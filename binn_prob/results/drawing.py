@@ -113,15 +113,22 @@ def panels(rows: int, columns: int, size: tuple[float, float], **shared: Any) ->
 
 
 def legend(figure: Figure, axis: Axes, *, above: bool = False) -> None:
-    """Put the legend of one panel below all panels, or above them where a label of the figure is below."""
+    """Put the legend of one panel below all panels, or above them where a label of the figure is below.
+
+    It has as many columns, up to six, as the figure is wide enough for.
+    """
     handles, labels = axis.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    figure.legend(
-        unique.values(),
-        unique.keys(),
-        loc="outside upper center" if above else "outside lower center",
-        ncols=min(len(unique), 6),
-    )
+    for columns in range(min(len(unique), 6), 0, -1):
+        drawn = figure.legend(
+            list(unique.values()),
+            list(unique),
+            loc="outside upper center" if above else "outside lower center",
+            ncols=columns,
+        )
+        if columns == 1 or drawn.get_window_extent().width <= figure.bbox.width:
+            return
+        drawn.remove()
 
 
 def in_thousands(axis: Axis) -> None:

@@ -11,6 +11,7 @@ Carlo by profile and BINN by each method.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from pathlib import Path
@@ -21,11 +22,12 @@ import numpy as np
 import pandas as pd
 from monthly_program import profile, solution
 from study import Case, Page, Study, main, value
-from ways import SMALL, about, devices, fitted, frame, way, worth
+from threadpoolctl import threadpool_limits
+from ways import SMALL, about, devices, fitted, frame, some, way, worth
 
 import binn_prob as bp
 from binn_prob import clm5
-from binn_prob.clm5.dense import dense_steady_state, dense_system
+from binn_prob.clm5.dense import dense_steady_state
 from binn_prob.results.drawing import panels, styled
 from binn_prob.results.scores import Score
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 CHAINS, SOLVES = 3, 70_000
 """PRODA's chains of a profile, and solutions in each: 20,000 of its first phase and 50,000 of its second"""
 PROTOCOL = "PRODA's protocol"
+COMPILED = "the same, its solution compiled"
 PUBLISHED_STEP = 0.035
 """Seconds for a profile forward and backward in BINN's program, measured with it on a CPU of two cores"""
 CORRECT = dict.fromkeys(("annealing", "truncated_proposals", "accepted_only", "best_chain_only"), False)
@@ -46,43 +49,49 @@ BATCH = 16
 
 
 def cases(small: bool) -> list[Case]:
-    sites, most, seed = (8, 8, 0) if small else (16, None, 0)
+    few, most, seed = (4, 8, 0) if small else (16, 64, 0)
     metropolis = SMALL["proda_metropolis"] if small else {"draws": 1000}
     site_nuts = SMALL["site_nuts"] if small else {}
-    steps = {"few": 100, "more": 300} if small else {"few": 500, "more": 2500}
-    trained = {"sites": 8 if small else most, **steps, "seed": seed}
+    trained = {"sites": 8 if small else None, "seed": seed}
+    steps = {"few": 100, "more": 300, "repeats": 1} if small else {"few": 500, "more": 2500, "repeats": 5}
     found = [
-        Case("dense solution", dense, {"sites": sites, "repeats": 5 if small else 200, "seed": seed}),
-        Case("PRODA's draws", proda, {"sites": sites, "options": {**CORRECT, **metropolis}, "seed": seed}),
-        Case("NUTS by site", by_site, {"sites": 8 if small else 64, "options": site_nuts, "seed": seed}, devices=2),
-                *(
-            Case(name, binn, {**way(name, small), "sites": 8 if small else most, "seed": seed})
-            for name in METHODS[: 1 if small else None]
+        Case("dense solution", dense, {"sites": few, "repeats": 5 if small else 200, "seed": seed}),
+        Case(
+            "PRODA's draws", proda,
+            {"sites": few, "among": most, "options": {**CORRECT, **metropolis}, "seed": seed},
         ),
-        Case("training step, all profiles", step, {"batch_sites": None, **trained}),
-        Case("training step, batches", step, {"batch_sites": BATCH, **trained}),
+        Case(
+            "NUTS by site", by_site, {"sites": most, "options": site_nuts, "seed": seed},
+            devices=len(os.sched_getaffinity(0)),
+        ),
+        *(Case(name, binn, {**way(name, small), **trained}) for name in METHODS[: 1 if small else None]),
+        Case("training step, all profiles", step, {"batch_sites": None, **steps, **trained}),
+        Case("training step, batches", step, {"batch_sites": BATCH, **steps, **trained}),
     ]  # fmt: skip
-    nuts = Case("NUTS, 64 sites", binn, {**way("NUTS", small), "sites": 64, "seed": seed}, devices=devices("NUTS"))
+    nuts = Case("NUTS, 64 sites", binn, {**way("NUTS", small), "sites": most, "seed": seed}, devices=devices("NUTS"))
     return found if small else [*found, nuts]
 
 
 def dense(folder: Path, sites: int, repeats: int, seed: int) -> pd.DataFrame:
-    """Time the dense solution of single profiles: as PRODA's program goes about it, compiled, and its algebra alone."""
+    """Time the dense solution of single profiles on one core: as PRODA's program goes about it, and compiled."""
     profiles = bp.data.load("new-york", sites=sites, seed=seed)
     random = np.random.default_rng(seed)
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})  # before JAX starts its threads
     assemble_and_solve = jax.jit(lambda parameters, forcing: dense_steady_state(parameters, forcing, "published"))
-    monthly, seconds, alone = [], [], []
-    for number in range(sites):
-        forcing = clm5.Forcing.from_dataset(profiles.isel(site=[number]))
-        parameters = np.asarray(clm5.physical(random.uniform(0.1, 0.9, (1, len(clm5.NAMES)))))
-        one = profile(forcing, 0)
-        monthly.append(timed(lambda p=parameters[0], one=one: solution(p, one), max(repeats // 10, 1)))
-        seconds.append(timed(lambda p=parameters, f=forcing: jax.block_until_ready(assemble_and_solve(p, f)), repeats))
-        matrix, source = (np.asarray(one[0]) for one in dense_system(parameters, forcing, "published"))
-        alone.append(timed(lambda m=matrix, s=source: np.linalg.solve(m, s), repeats))
-    times = {"monthly_seconds": monthly, "compiled_seconds": seconds, "algebra_seconds": alone}
-    found = {("", name): Score(float(np.median(values))) for name, values in times.items()}
-    return frame(found, sites=sites)
+    monthly, compiled = [], []
+    with threadpool_limits(1):
+        for number in range(sites):
+            forcing = clm5.Forcing.from_dataset(profiles.isel(site=[number]))
+            parameters = np.asarray(clm5.physical(random.uniform(0.1, 0.9, (1, len(clm5.NAMES)))))
+            one = profile(forcing, 0)
+            monthly.append(timed(lambda p=parameters[0], one=one: solution(p, one), max(repeats // 10, 1)))
+            compiled.append(
+                timed(lambda p=parameters, f=forcing: jax.block_until_ready(assemble_and_solve(p, f)), repeats)
+            )
+    os.sched_setaffinity(0, cores)
+    times = {"monthly_seconds": np.median(monthly), "compiled_seconds": np.median(compiled), "cores": len(cores)}
+    return frame({("", name): Score(float(one)) for name, one in times.items()}, sites=sites)
 
 
 def timed(work: Callable[[], Any], repeats: int) -> float:
@@ -96,9 +105,9 @@ def timed(work: Callable[[], Any], repeats: int) -> float:
     return float(np.median(spent))
 
 
-def proda(folder: Path, sites: int, options: dict[str, Any], seed: int) -> pd.DataFrame:
+def proda(folder: Path, sites: int, among: int, options: dict[str, Any], seed: int) -> pd.DataFrame:
     """Return what the draws of PRODA's protocol are worth, its departures from the posterior taken out."""
-    profiles = bp.data.load("new-york", sites=sites, seed=seed)
+    profiles = some(bp.data.load("new-york", sites=among, seed=seed), sites, seed)
     fit = bp.fit(
         "site", profiles, "proda_metropolis", seed=seed, progress=False, checkpoint=folder, resume=True, **options
     )
@@ -119,74 +128,63 @@ def binn(folder: Path, model: dict[str, Any], method: dict[str, Any], sites: int
     return frame(about(fit) | {("", "gradients"): Score(fit.gradients)}, sites=profiles.sizes["site"])
 
 
-def step(folder: Path, batch_sites: int | None, sites: int | None, few: int, more: int, seed: int) -> pd.DataFrame:
-    """Return the time of a step of training for each profile that it sees, from two trainings of different length."""
+def step(
+    folder: Path, batch_sites: int | None, sites: int | None, few: int, more: int, repeats: int, seed: int
+) -> pd.DataFrame:
+    """Return the time of a step of training for each profile that it sees, from trainings of different length.
+
+    What every training begins with, compilation above all, takes as long for a short one; a first one is not counted.
+    """
     profiles = bp.data.load("new-york", sites=sites, seed=seed)
-    seconds = []
-    for steps in (few, more):
+
+    def seconds(steps: int) -> float:
         how: dict[str, Any] = {"steps": steps, "patience": None, "batch_sites": batch_sites}
-        seconds.append(bp.fit("binn", profiles, "mc_dropout", seed=seed, progress=False, **how).wall_seconds)
-    seen = batch_sites or profiles.sizes["site"]
-    found = {("", "step_seconds"): Score((seconds[1] - seconds[0]) / (more - few) / seen)}
-    return frame(found, sites=profiles.sizes["site"])
+        return bp.fit("binn", profiles, "mc_dropout", seed=seed, progress=False, **how).wall_seconds
+
+    seconds(few)
+    differences = np.array([seconds(more) - seconds(few) for _ in range(repeats)])
+    seen = (more - few) * (batch_sites or profiles.sizes["site"])
+    error = differences.std(ddof=1) / np.sqrt(repeats) / seen if repeats > 1 else math.nan
+    return frame({("", "step_seconds"): Score(differences.mean() / seen, error)}, sites=profiles.sizes["site"])
 
 
 def page(rows: pd.DataFrame) -> Page:
     """Set every cost against that of PRODA's protocol."""
     held = rows.set_index(["case", "measure"])["value"]
-    sites = rows.groupby("case")["sites"].first()
-    cores = len(os.sched_getaffinity(0))
-    protocol = CHAINS * SOLVES * held["dense solution", "monthly_seconds"] / cores
-    compiled = CHAINS * SOLVES * held["dense solution", "compiled_seconds"] / cores
-    lines = {
-        PROTOCOL: (protocol, held["PRODA's draws", "ess_median"], "extrapolated"),
-        "the same, its solution compiled": (compiled, held["PRODA's draws", "ess_median"], "extrapolated"),
-        "NUTS by site": (
-            held["NUTS by site", "seconds"] / sites["NUTS by site"], held["NUTS by site", "ess_median"], "",
-        ),
-    }  # fmt: skip
-    for name in (*METHODS, "NUTS, 64 sites"):
-        if (name, "seconds") in held.index:
-            note = f"{sites[name]} profiles, {'' if held[name, 'converged'] else 'not '}converged"
-            lines[f"BINN: {name}"] = (held[name, "seconds"] / sites[name], np.nan, note)
+    cores = int(held["dense solution", "cores"])
+    lines = costs(rows)
+    protocol, draws = (lines[PROTOCOL][name] for name in ("seconds", "ess"))
     table = pd.DataFrame(
         {
-            "seconds a profile": [f"{seconds:.3g}" for seconds, _, _ in lines.values()],
-            "PRODA's protocol is slower by": [f"{protocol / seconds:,.0f}" for seconds, _, _ in lines.values()],
-            "effective draws of the worst quantity": [value(ess, digits=0) for _, ess, _ in lines.values()],
-            "effective draws a second": [value(ess / seconds, digits=2) for seconds, ess, _ in lines.values()],
-            "remark": [note for _, _, note in lines.values()],
+            "seconds a profile": [f"{one['seconds']:.3g}" for one in lines.values()],
+            "PRODA's protocol is slower by": [f"{protocol / one['seconds']:,.0f}" for one in lines.values()],
+            "effective draws of the worst quantity": [value(one["ess"], digits=0) for one in lines.values()],
+            "largest R-hat": [value(one["r_hat"]) for one in lines.values()],
+            "effective draws a second": [value(one["ess"] / one["seconds"]) for one in lines.values()],
+            "remark": [one["remark"] for one in lines.values()],
         },
         pd.Index(lines, name="way"),
     )
-    steps = {name: held[f"training step, {name}", "step_seconds"] for name in ("all profiles", "batches")}
-    training = pd.DataFrame(
-        {
-            "milliseconds a profile": [f"{1e3 * PUBLISHED_STEP:.0f}", *(f"{1e3 * one:.3f}" for one in steps.values())],
-            "faster by": ["1", *(f"{PUBLISHED_STEP / one:,.0f}" for one in steps.values())],
-        },
-        pd.Index(
-            ["BINN's program", *(f"a step on {name.replace('batches', f'{BATCH} profiles')}" for name in steps)],
-            name="way",
-        ),
-    )
-    site_seconds, site_ess = lines["NUTS by site"][:2]
-    ratio, draws_ratio = (
-        protocol / site_seconds,
-        (site_ess / site_seconds) / (lines[PROTOCOL][1] / protocol),
-    )
+    training, steps = training_steps(rows)
+    by_site, compiled = lines["NUTS by site"], lines[COMPILED]["seconds"]
+    faster, worth_more = protocol / by_site["seconds"], by_site["ess"] / by_site["seconds"] / (draws / protocol)
+    training_faster = {name: f"{PUBLISHED_STEP / seconds:,.0f}" for name, seconds in steps.items()}
     findings = [
         (
-            f"NUTS by site is {ratio:,.0f} times faster than PRODA's protocol for a profile, and "
-            f"{draws_ratio:,.0f} times for an effective draw; to reach: 500 times at more effective draws. With the "
-            f"protocol's solution compiled it is {compiled / site_seconds:,.0f} times faster for a profile."
+            f"NUTS by site is {faster:,.0f} times faster than PRODA's protocol for a profile, and {worth_more:,.0f} "
+            "times for an effective draw; to reach: 500 times at more effective draws. With the protocol's solution "
+            f"compiled it is {compiled / by_site['seconds']:,.0f} times faster for a profile."
         ),
         (
-            f"A training step is {PUBLISHED_STEP / steps['all profiles']:,.0f} times faster for a profile than in "
-            "BINN's program when it sees all profiles; to reach: 500."
+            f"A training step is {training_faster['all profiles']} times faster for a profile than in BINN's program "
+            f"when it sees all profiles, {training_faster['batches']} times when it sees {BATCH}, as there; to reach: "
+            "500."
         ),
     ]
-    caption = f"Cost of a posterior of one profile, on {cores} cores: PRODA's is that of one core over {cores}"
+    caption = (
+        f"Cost of a posterior of one profile on {cores} cores (the protocol's solution is timed on one, and divided by "
+        f"{cores}), and its worth: median over the profiles, R-hat at the 95th percentile"
+    )
     return Page(
         {caption: table, "Training of BINN: one profile forward and backward": training},
         {"Cost": draw(lines)},
@@ -194,13 +192,57 @@ def page(rows: pd.DataFrame) -> Page:
     )
 
 
+def costs(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return seconds, effective draws, R-hat and a remark for each way to a posterior."""
+    held = rows.set_index(["case", "measure"])["value"]
+    sites = rows.groupby("case")["sites"].first()
+
+    def line(seconds: float, case: str | None, remark: str = "") -> dict[str, Any]:
+        ess, r_hat = ((held[case, name] if case else math.nan) for name in ("ess_median", "r_hat_high"))
+        return {"seconds": seconds, "ess": ess, "r_hat": r_hat, "remark": remark}
+
+    found = {}
+    for name, solution_seconds in {PROTOCOL: "monthly_seconds", COMPILED: "compiled_seconds"}.items():
+        seconds = CHAINS * SOLVES * held["dense solution", solution_seconds] / held["dense solution", "cores"]
+        found[name] = line(seconds, "PRODA's draws", "extrapolated")
+    found["NUTS by site"] = line(
+        held["NUTS by site", "seconds"] / sites["NUTS by site"], "NUTS by site", f"{sites['NUTS by site']} profiles"
+    )
+    for name in (*METHODS, "NUTS, 64 sites"):
+        if (name, "seconds") in held.index:
+            remark = f"{sites[name]} profiles, {'' if held[name, 'converged'] else 'not '}converged"
+            found[f"BINN: {name}"] = line(held[name, "seconds"] / sites[name], None, remark)
+    return found
+
+
+def training_steps(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Return a table of the cost of a profile in a training step, and the seconds."""
+    held = rows.set_index(["case", "measure"])
+    names = ("all profiles", "batches")
+    scores = {name: held.loc[(f"training step, {name}", "step_seconds"), ["value", "error"]] for name in names}
+    table = pd.DataFrame(
+        {
+            "milliseconds a profile": [
+                f"{1e3 * PUBLISHED_STEP:.0f}",
+                *(value(*(1e3 * one)) for one in scores.values()),
+            ],
+            "faster by": ["1", *(f"{PUBLISHED_STEP / one['value']:,.0f}" for one in scores.values())],
+        },
+        pd.Index(
+            ["BINN's program", *(f"a step on {name.replace('batches', f'{BATCH} profiles')}" for name in names)],
+            name="way",
+        ),
+    )
+    return table, {name: float(one["value"]) for name, one in scores.items()}
+
+
 @styled
-def draw(lines: dict[str, tuple[float, float, str]]) -> Figure:
+def draw(lines: dict[str, dict[str, Any]]) -> Figure:
     """Draw the seconds of a profile."""
     figure, axes = panels(1, 1, (5.6, 2.6))
     axis = axes[0, 0]
     names = list(lines)
-    axis.barh(range(len(names)), [lines[name][0] for name in names], color="#0072B2")
+    axis.barh(range(len(names)), [lines[name]["seconds"] for name in names], color="#0072B2")
     axis.set_yticks(range(len(names)), names)
     axis.set_xscale("log")
     axis.set_xlabel("seconds for a profile")

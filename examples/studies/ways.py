@@ -23,30 +23,31 @@ if TYPE_CHECKING:
 __all__ = ["SMALL", "WAYS", "about", "devices", "fitted", "frame", "known", "predictive", "some", "way", "worth"]
 
 _BINN_NETWORK = {"hidden": [128, 128, 128], "activation": "leaky_relu"}
+_LONG = {"steps": 15_000, "patience": None}
 _MORE = {"steps": 20_000, "patience": None}
 
 WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "MC dropout": ({}, {"method": "mc_dropout"}),
     "MC dropout, rate 0.05": ({}, {"method": "mc_dropout", "rate": 0.05}),
-    "MC dropout, rate 0.1": ({}, {"method": "mc_dropout", "rate": 0.1}),
     "MC dropout, rate 0.4": ({}, {"method": "mc_dropout", "rate": 0.4}),
     "MC dropout, rate learned": ({}, {"method": "mc_dropout", "rate": "learned", "steps": 10_000, "patience": None}),
-    "MC dropout, batches": ({}, {"method": "mc_dropout", "batch_sites": 128, "steps": 6000, "patience": None}),
+    "MC dropout, batches": ({}, {"method": "mc_dropout", "batch_sites": 128, **_LONG}),
     "MC dropout, 3 × 128 units": (_BINN_NETWORK, {"method": "mc_dropout", "learning_rate": 0.003}),
     "MC dropout, 3 × 128 units, batches": (
         _BINN_NETWORK,
-        {"method": "mc_dropout", "learning_rate": 0.003, "batch_sites": 128, "steps": 6000, "patience": None},
+        {"method": "mc_dropout", "learning_rate": 0.003, "batch_sites": 128, **_LONG},
     ),
     "deep ensemble": ({}, {"method": "deep_ensemble"}),
     "deep ensemble, batches": ({}, {"method": "deep_ensemble", "batch_sites": 64, "steps": 6000, "patience": None}),
     "Laplace, last layer": ({}, {"method": "laplace", "weights": "last_layer"}),
     "Laplace": ({}, {"method": "laplace"}),
     "VI": ({}, {"method": "vi"}),
-    "VI, batches": ({}, {"method": "vi", "batch_sites": 256, "steps": 6000}),
+    "VI, batches": ({}, {"method": "vi", "batch_sites": 256, "steps": 10_000}),
     "VI, low rank": ({}, {"method": "vi", "guide": "low_rank", **_MORE}),
     "VI, full rank": ({}, {"method": "vi", "guide": "full_rank", **_MORE}),
     "VI, flow": ({}, {"method": "vi", "guide": "iaf", "learning_rate": 0.001, **_MORE}),
-    "SGHMC, batches": ({}, {"method": "sghmc", "batch_sites": 64}),
+    "SGHMC": ({}, {"method": "sghmc"}),
+    "SGHMC, batches": ({}, {"method": "sghmc", "batch_sites": 64, "friction": 5.0}),
     "NUTS": ({}, {"method": "nuts"}),
     "NeuralPrior, VI": ({"model": "neural_prior"}, {"method": "vi"}),
     "PRODA": ({}, {"method": "upscaling"}),

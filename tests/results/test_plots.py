@@ -11,7 +11,7 @@ import pytest
 from binn_prob.errors import InputError
 from binn_prob.results import convergence, plots, prediction_figures
 from binn_prob.results.compare import compare
-from binn_prob.results.drawing import lines, panels
+from binn_prob.results.drawing import legend, lines, panels
 
 
 @pytest.fixture(scope="module")
@@ -283,3 +283,14 @@ def test_the_session_keeps_its_style(trees):
     plots.png(plots.coverage_curves(trees), 40)
     assert dict(mpl.rcParams.copy()) == before
     assert ("matplotlib.pyplot" in sys.modules) == loaded
+
+
+@pytest.mark.parametrize("length", [3, 30, 300])
+def test_a_legend_is_no_wider_than_its_figure_if_columns_can_help(length):
+    figure, axes = panels(1, 1, (5.0, 3.0))
+    for number in range(7):
+        axes[0, 0].plot([0, 1], [0, number], label=f"{number}" * length)
+    legend(figure, axes[0, 0])
+    (drawn,) = figure.legends
+    assert len(drawn.get_texts()) == 7
+    assert drawn.get_window_extent().width <= figure.bbox.width or drawn._ncols == 1
