@@ -211,7 +211,10 @@ def draw(summary: pd.DataFrame, sizes: list[int]) -> Figure:
         axes[0], (("near", "sites like those learnt from"), ("far", "warmer sites")), strict=True
     ):
         for name, (colour, line) in shown.items():
-            found = [(size, *_of(summary, "synthetic", size, name, part, "processes", "true_90")) for size in sizes]
+            found = [
+                (size, *_of(summary, "synthetic", size, name, part, "processes", recovery.TRUTH_INSIDE))
+                for size in sizes
+            ]
             at, middle, error = np.array([one for one in found if np.isfinite(one[1])]).reshape(-1, 3).T
             axis.errorbar(
                 at,

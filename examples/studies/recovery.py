@@ -28,6 +28,7 @@ from binn_prob.models import at_defaults
 from binn_prob.models.fixed import with_fixed
 from binn_prob.models.profiles import soil_organic_carbon_profiles
 from binn_prob.results.drawing import legend, panels, styled
+from binn_prob.results.recovery import TRUTH_INSIDE
 from binn_prob.results.scores import Score
 
 if TYPE_CHECKING:
@@ -139,9 +140,10 @@ def page(rows: pd.DataFrame) -> Page:
         if len(here):
             caption = f"{scenario.capitalize()}: held-out sites, mean over the folds ± its standard error"
             tables[caption] = _table(here, free, scenario == LIKE_PUBLISHED)
-    tables["What a profile tells of the four parameters: directions of their logits in which log SOC changes"] = (
-        _directions(told)
-    )
+    tables[
+        "Sensitivity of the log SOC of a profile to the logits of the four parameters: singular values of its derivative, and "
+        "what their directions consist of"
+    ] = _directions(told)
     exact = rows[rows["scenario"] == LIKE_PUBLISHED]
     scores = over_folds(exact[exact["of"] == "mean"], "name")
     best = max(exact["name"].unique(), key=lambda name: scores(name, "recovery_correlation")[0])
@@ -172,19 +174,31 @@ def _table(rows: pd.DataFrame, free: tuple[str, ...], published: bool) -> pd.Dat
         columns[f"r, {of}"] = [value(*scores(name, "recovery_correlation")) for name in names]
     for of in ("parameters", "processes"):
         scores = over_folds(rows[rows["of"] == of], "name")
-        columns[f"true {of} in 90 %"] = [share(*scores(name, "true_90")) for name in names]
+        columns[f"true {of} in 90 %"] = [share(*scores(name, TRUTH_INSIDE)) for name in names]
     scores = over_folds(rows[rows["of"] == ""], "name")
     columns["NSE of SOC"] = [value(*scores(name, "nse")) for name in names]
+    columns["fits that converged"] = [share(scores(name, "converged")[0]) for name in names]
+    columns["folds"] = [str(rows.loc[rows["name"] == name, "fold"].nunique()) for name in names]
     table = pd.DataFrame(columns, pd.Index(names, name="method"))
     if published:
-        table.loc["published"] = [f"{PUBLISHED[of]:.2f}" for of in shown] + ["–", "–", f"{PUBLISHED['nse']:.2f}"]
+        table.loc["published"] = [f"{PUBLISHED[of]:.2f}" for of in shown] + [
+            "–",
+            "–",
+            f"{PUBLISHED['nse']:.2f}",
+            "–",
+            "10",
+        ]
     return table
 
 
 def _directions(told: pd.DataFrame) -> pd.DataFrame:
     """Return how strong the directions are, and what they consist of."""
     table = told.pivot_table("value", "measure", "of")
-    columns = {"change of log SOC, median over the profiles": [f"{one:.4f}" for one in table[""]]}
+    columns = {
+        "change of log SOC, root sum of squares over the depths (median over the profiles)": [
+            f"{one:.4f}" for one in table[""]
+        ]
+    }
     columns |= {f"share of {of}": [f"{one:.2f}" for one in table[of]] for of in FOUR}
     return pd.DataFrame(columns, pd.Index(["first", "second", "third", "fourth"], name="direction"))
 
@@ -195,7 +209,7 @@ def draw(rows: pd.DataFrame) -> Figure:
     figure, axes = panels(1, 2, (4.4, 3.4), sharey=True)
     names = list(rows["name"].unique())
     shown = (("mean", "recovery_correlation", "mean correlation with the truth"),
-             ("parameters", "true_90", "true parameters in 90 % intervals"))  # fmt: skip
+             ("parameters", TRUTH_INSIDE, "true parameters in 90 % intervals"))  # fmt: skip
     for axis, (of, which, title) in zip(axes[0], shown, strict=True):
         chosen = rows[(rows["of"] == of) & (rows["measure"] == which)]
         for number, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):

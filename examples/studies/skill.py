@@ -216,6 +216,7 @@ def page(rows: pd.DataFrame) -> Page:
     columns = {"folds": [str(rows.loc[rows["name"] == name, "fold"].nunique()) for name in names]}
     columns |= {title: [value(*scores(name, measure)) for name in names] for measure, title in shown.items()}
     columns["coverage of 90 %"] = [share(*scores(name, "coverage_90")) for name in names]
+    columns["fits that converged"] = [share(scores(name, "converged")[0]) for name in names]
     columns[f"NSE of log SOC less that of the {LEVEL}, same folds"] = [value(*gains(name, "log_nse")) for name in names]
     findings = [
         f"Best {title} of a method: {_best(rows, METHODS, measure)}; of a baseline: {_best(rows, BASELINES, measure)}."
