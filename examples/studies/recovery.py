@@ -140,10 +140,8 @@ def page(rows: pd.DataFrame) -> Page:
         if len(here):
             caption = f"{scenario.capitalize()}: held-out sites, mean over the folds ± its standard error"
             tables[caption] = _table(here, free, scenario == LIKE_PUBLISHED)
-    tables[
-        "Sensitivity of the log SOC of a profile to the logits of the four parameters: singular values of its derivative, and "
-        "what their directions consist of"
-    ] = _directions(told)
+    caption = "Sensitivity of a profile's log SOC to the logits of four parameters: singular values and directions"
+    tables[caption] = _directions(told)
     exact = rows[rows["scenario"] == LIKE_PUBLISHED]
     scores = over_folds(exact[exact["of"] == "mean"], "name")
     best = max(exact["name"].unique(), key=lambda name: scores(name, "recovery_correlation")[0])
