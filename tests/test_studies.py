@@ -153,7 +153,7 @@ def test_the_program_that_is_timed_is_the_published_model(study: ModuleType) -> 
         np.testing.assert_allclose(found, expected[site], rtol=1e-8)
 
 
-@pytest.mark.example
+@pytest.mark.long
 class SmallRun:
     """Each study has a class, so that they are spread over the workers."""
 
