@@ -4,7 +4,7 @@
     python examples/studies/binn_and_proda.py --small     8 profiles and short fits
 
 BINN, by several methods, and PRODA's two stages learn from the same profiles and predict the six processes at the
-profiles and in the 132 half-degree cells; the patterns are correlated.  What limits the correlation is then taken
+profiles and in the half-degree cells; the patterns are correlated.  What limits the correlation is then taken
 apart: how far a map repeats itself when it is learnt from the other half of the profiles, what the forcing alone would
 give, and what both know of a truth that is known, at synthetic sites.
 """

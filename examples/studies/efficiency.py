@@ -80,16 +80,18 @@ def dense(folder: Path, sites: int, repeats: int, seed: int) -> pd.DataFrame:
     os.sched_setaffinity(0, {min(cores)})  # before JAX starts its threads
     assemble_and_solve = jax.jit(lambda parameters, forcing: dense_steady_state(parameters, forcing, "published"))
     monthly, compiled = [], []
-    with threadpool_limits(1):
-        for number in range(sites):
-            forcing = clm5.Forcing.from_dataset(profiles.isel(site=[number]))
-            parameters = np.asarray(clm5.physical(random.uniform(0.1, 0.9, (1, len(clm5.NAMES)))))
-            one = profile(forcing, 0)
-            monthly.append(timed(lambda p=parameters[0], one=one: solution(p, one), max(repeats // 10, 1)))
-            compiled.append(
-                timed(lambda p=parameters, f=forcing: jax.block_until_ready(assemble_and_solve(p, f)), repeats)
-            )
-    os.sched_setaffinity(0, cores)
+    try:
+        with threadpool_limits(1):
+            for number in range(sites):
+                forcing = clm5.Forcing.from_dataset(profiles.isel(site=[number]))
+                parameters = np.asarray(clm5.physical(random.uniform(0.1, 0.9, (1, len(clm5.NAMES)))))
+                one = profile(forcing, 0)
+                monthly.append(timed(lambda p=parameters[0], one=one: solution(p, one), max(repeats // 10, 1)))
+                compiled.append(
+                    timed(lambda p=parameters, f=forcing: jax.block_until_ready(assemble_and_solve(p, f)), repeats)
+                )
+    finally:
+        os.sched_setaffinity(0, cores)
     times = {"monthly_seconds": np.median(monthly), "compiled_seconds": np.median(compiled), "cores": len(cores)}
     return frame({("", name): Score(float(one)) for name, one in times.items()}, sites=sites)
 

@@ -213,27 +213,26 @@ def page(rows: pd.DataFrame) -> Page:
     scores, gains = over_folds(rows, "name"), over_folds(against(rows), "name")
     names = [name for name in (*BASELINES, *METHODS) if name in set(rows["name"])]
     shown = {"nse": "NSE", "log_nse": "NSE of log SOC", "crps": "CRPS of log SOC"}
-    columns = {"folds": [str(rows.loc[rows["name"] == name, "fold"].nunique()) for name in names]}
+    folds = rows.groupby("name")["fold"].nunique()
+    columns = {"folds": [str(folds[name]) for name in names]}
     columns |= {title: [value(*scores(name, measure)) for name in names] for measure, title in shown.items()}
     columns["coverage of 90 %"] = [share(*scores(name, "coverage_90")) for name in names]
     columns["fits that converged"] = [share(scores(name, "converged")[0]) for name in names]
     columns[f"NSE of log SOC less that of the {LEVEL}, same folds"] = [value(*gains(name, "log_nse")) for name in names]
+
+    def best(among: Iterable[str], measure: str) -> str:
+        whole = [name for name in among if folds.get(name, 0) == folds[names].max()]
+        first = max(whole, key=lambda name: scores(name, measure)[0])
+        return f"{first}, {value(*scores(first, measure))}"
+
     findings = [
-        f"Best {title} of a method: {_best(rows, METHODS, measure)}; of a baseline: {_best(rows, BASELINES, measure)}."
+        f"Best {title} of a method: {best(METHODS, measure)}; of a baseline: {best(BASELINES, measure)}."
         for measure, title in (("nse", "NSE"), ("log_nse", "NSE of log SOC"))
     ]
     caption = "Held-out profiles, mean over the folds ± standard error of that mean"
     return Page(
         {caption: pd.DataFrame(columns, pd.Index(names, name="method"))}, {"Skill by fold": draw(rows)}, findings
     )
-
-
-def _best(rows: pd.DataFrame, names: Iterable[str], measure: str) -> str:
-    """Return the name and the score of the best of those that predict all folds."""
-    scores = over_folds(rows, "name")
-    folds = rows.groupby("name")["fold"].nunique()
-    best = max((name for name in names if folds.get(name, 0) == folds.max()), key=lambda name: scores(name, measure)[0])
-    return f"{best}, {value(*scores(best, measure))}"
 
 
 def against(rows: pd.DataFrame) -> pd.DataFrame:

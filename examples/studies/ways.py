@@ -37,7 +37,6 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         _BINN_NETWORK,
         {"method": "mc_dropout", "learning_rate": 0.003, "batch_sites": 128, **_LONG},
     ),
-    "deep ensemble": ({}, {"method": "deep_ensemble"}),
     "deep ensemble, batches": ({}, {"method": "deep_ensemble", "batch_sites": 64, "steps": 6000, "patience": None}),
     "Laplace, last layer": ({}, {"method": "laplace", "weights": "last_layer"}),
     "Laplace": ({}, {"method": "laplace"}),
