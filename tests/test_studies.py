@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-import subprocess
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,19 +154,20 @@ def test_the_program_that_is_timed_is_the_published_model(study: ModuleType) -> 
         np.testing.assert_allclose(found, expected[site], rtol=1e-8)
 
 
-@pytest.mark.long
+@pytest.mark.example
 class SmallRun:
     """Each study has a class, so that they are spread over the workers."""
 
     name: ClassVar[str]
 
     def test_it_writes_its_page_and_is_resumed(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_york_folder: Path
-    ) -> None:
+        self, study: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_york_folder: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:  # fmt: skip
         monkeypatch.setenv("BINN_PROB_DATA", str(new_york_folder))
-        command = [sys.executable, str(FOLDER / f"{self.name}.py"), "--small"]
-        said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert said.returncode == 0, said.stderr
+        monkeypatch.chdir(tmp_path)
+        asked = importlib.import_module(self.name).STUDY
+        assert study.run(asked, ["--small"]) == 0
         out = tmp_path / "runs" / "studies" / f"{self.name}-small"
         written = (out / f"{self.name}.md").read_text(encoding="utf-8")
         assert "\n| ---" in written
@@ -173,9 +175,10 @@ class SmallRun:
         assert "nan" not in written
         assert (out / f"{self.name}.png").stat().st_size
         assert len(pd.read_csv(out / f"{self.name}.csv"))
-        again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        capsys.readouterr()
+        assert study.run(asked, ["--small"]) == 0
         number = len(list((out / "rows").glob("*.json")))
-        assert f"{number} of {number} cases are there already" in again.stdout
+        assert f"{number} of {number} cases are there already" in capsys.readouterr().out
 
 
 class TestBinnAndProda(SmallRun):
@@ -204,3 +207,15 @@ class TestSkill(SmallRun):
 
 def test_every_study_is_run() -> None:
     assert sorted(one.name for one in SmallRun.__subclasses__()) == NAMES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_study_is_a_command(
+    study: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+    assert stopped.value.code == 0
+    assert "--small" in capsys.readouterr().out

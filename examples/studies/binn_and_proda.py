@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 METHODS = (
     "MC dropout, batches", "MC dropout, 3 × 128 units, batches", "deep ensemble, batches", "VI, batches", "PRODA",
 )  # fmt: skip
+HALVED = ("MC dropout, 3 × 128 units, batches", "VI, batches", "PRODA")
+"""Those that learn from each half of the profiles, too"""
 NUTS_SITES = 64
 """Profiles that NUTS learns from"""
 REFERENCE, FORCING = "PRODA", "same parameters everywhere"
@@ -54,7 +56,7 @@ def cases(small: bool) -> list[Case]:
     learnt = {(world, "all"): methods for world in worlds}
     if not small:
         learnt[("new-york", "all")] = (*methods, "NUTS")
-        learnt |= {("new-york", part): methods for part in HALVES}
+        learnt |= {("new-york", part): HALVED for part in HALVES}
     for (world, part), names in learnt.items():
         found += [
             Case(
@@ -74,7 +76,7 @@ def cases(small: bool) -> list[Case]:
             for name in names
         ]
     if not small:
-        found += [Case(f"halves of {name}", halves, {"name": name, **asked}, after=2) for name in methods]
+        found += [Case(f"halves of {name}", halves, {"name": name, **asked}, after=2) for name in HALVED]
     return found
 
 
