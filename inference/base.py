@@ -160,7 +160,11 @@ class Fit:
     @cached_property
     def verdict(self) -> convergence.Verdict:
         """Whether the fit has converged and, if not, why: see :mod:`binn_prob.results.convergence`."""
-        return self.judged or convergence.verdict(self.posterior())
+        if self.judged is not None:
+            return self.judged
+        # What is judged are chains of parameters and processes, or else what was recorded of the fit as a whole.
+        sites = self.dataset.isel(observation=slice(1))
+        return convergence.verdict(self.predict(sites if self.markov_chain else sites.isel(site=slice(1))))
 
     def predict(self, dataset: xr.Dataset, key: Array | None = None) -> xr.DataTree:
         """Return the posterior and the posterior predictive at any sites.

@@ -126,7 +126,8 @@ def stage(world: str, first: dict[str, Any]) -> Path | dict[str, Any]:
 
 def draws_of_processes(fit: Fit, sites: xr.Dataset) -> np.ndarray:
     """Return some 200 draws of the processes of sites (draw, site, process)."""
-    drawn = fit.predict(sites)["posterior/processes"].transpose("chain", "draw", "site", "process").to_numpy()
+    unobserved = sites.isel(observation=slice(1))  # the carbon is not looked at
+    drawn = fit.predict(unobserved)["posterior/processes"].transpose("chain", "draw", "site", "process").to_numpy()
     pooled = drawn.reshape(-1, *drawn.shape[2:])
     return pooled[:: max(len(pooled) // 200, 1)]
 

@@ -27,6 +27,7 @@ from binn_prob.inference import (
     SiteNUTS,
 )
 from binn_prob.models import BINN, NeuralPrior, SiteModel
+from binn_prob.results import convergence
 from binn_prob.results.posterior import LATENTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("soil_that_costs_nothing")]
@@ -178,6 +179,11 @@ def test_predictions_repeat(name, fits):
     first, second = fits(name).posterior(), fits(name).posterior()
     for group in ("posterior", "posterior_predictive", LATENTS):
         assert first[group].to_dataset().identical(second[group].to_dataset())
+
+
+@TABLE
+def test_the_verdict_is_that_of_the_whole_posterior(name, fits):
+    assert fits(name).verdict == convergence.verdict(fits(name).posterior())
 
 
 @table(lambda case: case.model.has_network)
