@@ -42,7 +42,8 @@ METHODS = {
         ("MC dropout, batches", "MC dropout, 3 × 128 units, batches", "deep ensemble, batches", "VI, batches", "PRODA"),
         10,
     ),
-    **dict.fromkeys(("Laplace, last layer", "SGHMC, batches", "NUTS"), 2),
+    **dict.fromkeys(("Laplace, last layer", "SGHMC, batches"), 2),
+    "NUTS": 1,
 }
 """Method → how many of the folds it predicts"""
 MOST = {"NUTS": 64}
