@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from binn_prob.results.convergence import Verdict
     from binn_prob.settings import Settings
 
-__all__ = ["Record"]
+__all__ = ["FILE", "Record", "recorded_verdict"]
 
+FILE = "run.json"
+"""Name of the record in the folder of its run."""
 _TOTAL = "total"
 
 
@@ -113,6 +115,14 @@ class Record:
 
         with replacing(self.path) as temporary:
             temporary.write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
+
+
+def recorded_verdict(folder: str | Path, method: str) -> Verdict | None:
+    """Return the verdict that a run has recorded of a method; None if it has not come to that."""
+    from binn_prob.results.convergence import Verdict
+
+    held = _read(Path(folder) / FILE).get("verdicts", {}).get(method)
+    return None if held is None else Verdict(held["converged"], tuple(held["reasons"]))
 
 
 def _read(path: Path) -> dict[str, Any]:

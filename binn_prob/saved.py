@@ -31,8 +31,8 @@ def load_fit(folder: str | Path, method: str | None = None) -> Fit:
     Returns
     -------
     Fit
-        With the draws as they were saved, and the verdict on them; what it predicts is what the fit would have
-        predicted, to the last bit on the same machine.
+        With the draws as they were saved, and the verdict on them, as the run has recorded it if it has; what it
+        predicts is what the fit would have predicted, to the last bit on the same machine.
 
     Raises
     ------
@@ -44,6 +44,7 @@ def load_fit(folder: str | Path, method: str | None = None) -> Fit:
 
     from binn_prob import data
     from binn_prob.inference import Fit
+    from binn_prob.record import recorded_verdict
     from binn_prob.results import storage
     from binn_prob.results.convergence import verdict
     from binn_prob.results.posterior import LATENTS, decoded, group, is_markov_chain
@@ -77,7 +78,7 @@ def load_fit(folder: str | Path, method: str | None = None) -> Fit:
         options=how["options"],
         attributes={str(name): value for name, value in tree.attrs.items()},  # those of the fit itself
         check=data.validate,
-        judged=verdict(tree),
+        judged=recorded_verdict(folder, word) or verdict(tree),  # thousands of sites take minutes to judge
     )
 
 

@@ -22,7 +22,7 @@ from binn_prob.errors import InputError
 from binn_prob.files import locked, remove_leftovers, replacing
 from binn_prob.fitting import fit, upscale
 from binn_prob.provenance import differences
-from binn_prob.record import Record
+from binn_prob.record import FILE, Record
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -129,7 +129,7 @@ def run(
         remove_leftovers(folder)
         kept = _kept(methods, folder, data.fingerprint(train), say) if resume else {}
         settings.to_yaml(folder / "settings.yaml")
-        with Record(folder / "run.json", settings, data.fingerprint(sites.all)) as record:
+        with Record(folder / FILE, settings, data.fingerprint(sites.all)) as record:
             trees = _fit_each(methods, kept, posterior, record, say)
             done = _finished(trees, settings.reference, record, compared=compared)
         shutil.rmtree(checkpoints)

@@ -82,6 +82,14 @@ def test_diagnostics_come_back(run: Path, tmp_path: Path) -> None:
     assert "diver" in str(summarise(again).verdict)
 
 
+def test_the_verdict_is_that_of_the_run_or_if_it_has_none_a_new_one(run: Path, tmp_path: Path) -> None:
+    assert bp.load_fit(run).verdict == summarise(storage.load(run / "posterior_vi.nc")).verdict
+    copy = shutil.copytree(run, tmp_path / "run")
+    recorded = {"vi": {"converged": False, "reasons": ["as recorded"]}}
+    (copy / "run.json").write_text(json.dumps({"verdicts": recorded}), encoding="utf-8")
+    assert bp.load_fit(copy).verdict.reasons == ("as recorded",)
+
+
 def test_the_method_is_by_default_the_reference(run: Path) -> None:
     assert bp.load_fit(run).method.name == "vi"
 
