@@ -27,6 +27,7 @@ from typing import Any
 
 import pandas as pd
 from pages import Page, write
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import binn_prob as bp
@@ -140,7 +141,8 @@ def _measure(folder: Path, case: Case) -> float:
     try:
         if core is not None:
             os.sched_setaffinity(0, {core})
-        return _measured(folder, case)
+        with threadpool_limits(len(os.sched_getaffinity(0))):  # of NumPy, which counted the cores before
+            return _measured(folder, case)
     finally:
         _cores.put(core)
 
