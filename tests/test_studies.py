@@ -133,10 +133,12 @@ def test_numbers_have_as_many_digits_as_their_errors_need(study: ModuleType) -> 
 
 
 def test_errors_over_folds_are_those_of_their_mean(study: ModuleType) -> None:
-    rows = pd.DataFrame({"name": "one", "measure": "nse", "value": [1.0, 2.0, 3.0, 4.0]})
+    rows = pd.DataFrame({"name": "one", "measure": "nse", "value": [1.0, 2.0, 3.0, 4.0], "error": 0.1})
     mean, error = study.over_folds(rows, "name")("one", "nse")
     assert mean == pytest.approx(2.5)
     assert error == pytest.approx((5.0 / 3.0) ** 0.5 / 2.0)  # sd over the root of four
+    assert study.over_folds(rows[:1], "name")("one", "nse") == (1.0, 0.1)
+    assert np.isnan(study.over_folds(rows, "name")("another", "nse")).all()
 
 
 def test_the_program_that_is_timed_is_the_published_model(study: ModuleType) -> None:

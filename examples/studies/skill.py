@@ -241,7 +241,7 @@ def against(rows: pd.DataFrame) -> pd.DataFrame:
     same = ["fold", "measure"]
     level = rows[rows["name"] == LEVEL].set_index(same)["value"].rename("level")
     joined = rows.join(level, on=same, how="inner")
-    return joined.assign(value=joined["value"] - joined["level"])
+    return joined.assign(value=joined["value"] - joined["level"], error=np.nan)
 
 
 @styled

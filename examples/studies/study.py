@@ -178,15 +178,15 @@ def over_folds(rows: pd.DataFrame, by: str) -> Callable[[str, str], tuple[float,
     """Return a function that gives the mean of a measure over folds, and the standard error of that mean.
 
     The error is the standard deviation over folds by the root of their number.  Folds share most of what is learnt
-    from, so that it is too small if anything (Bengio and Grandvalet 2004, JMLR 5, 1089–1105).
+    from, so that it is too small if anything (Bengio and Grandvalet 2004, JMLR 5, 1089–1105).  That of a single fold is
+    the one over its sites.
     """
-    grouped = rows.groupby([by, "measure"])["value"].agg(["mean", "sem"])
+    grouped = rows.groupby([by, "measure"]).agg(mean=("value", "mean"), sem=("value", "sem"), own=("error", "mean"))
+    errors = grouped["sem"].fillna(grouped["own"])
 
     def of(name: str, measure: str) -> tuple[float, float]:
-        if (name, measure) not in grouped.index:
-            return math.nan, math.nan
-        found = grouped.loc[(name, measure)]
-        return float(found["mean"]), float(found["sem"])
+        key = (name, measure)
+        return (float(grouped["mean"][key]), float(errors[key])) if key in grouped.index else (math.nan, math.nan)
 
     return of
 
