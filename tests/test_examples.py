@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jupytext
 import nbformat
@@ -106,16 +106,38 @@ def test_the_notebook_says_nothing_of_the_machine(example: Example) -> None:
 
 
 @pytest.mark.example
-@EACH
-def test_the_example_runs(
-    example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    if example.needs_new_york:
-        monkeypatch.setenv("BINN_PROB_DATA", str(request.getfixturevalue("new_york_folder")))
-    monkeypatch.setenv("BINN_PROB_EXAMPLE", "small")
-    monkeypatch.delenv("MPLBACKEND", raising=False)  # figures appear in the notebook
-    notebook = jupytext.read(example.script)
-    resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
-    assert figures(notebook) >= example.figures
-    assert all((tmp_path / name).stat().st_size for name in example.writes)
+class SmallRun:
+    """Each example has a class, so that they are spread over the workers."""
+
+    example: ClassVar[Example]
+
+    def test_it_runs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+        if self.example.needs_new_york:
+            monkeypatch.setenv("BINN_PROB_DATA", str(request.getfixturevalue("new_york_folder")))
+        monkeypatch.setenv("BINN_PROB_EXAMPLE", "small")
+        monkeypatch.delenv("MPLBACKEND", raising=False)  # figures appear in the notebook
+        notebook = jupytext.read(self.example.script)
+        resources = {"metadata": {"path": str(tmp_path)}}
+        NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
+        assert figures(notebook) >= self.example.figures
+        assert all((tmp_path / name).stat().st_size for name in self.example.writes)
+
+
+class TestTour(SmallRun):
+    example = EXAMPLES[0]
+
+
+class TestNewYorkMethods(SmallRun):
+    example = EXAMPLES[1]
+
+
+class TestRecoveryAndCalibration(SmallRun):
+    example = EXAMPLES[2]
+
+
+class TestEverySiteByItself(SmallRun):
+    example = EXAMPLES[3]
+
+
+def test_every_example_is_run() -> None:
+    assert tuple(one.example for one in SmallRun.__subclasses__()) == EXAMPLES
