@@ -38,10 +38,8 @@ if TYPE_CHECKING:
     Predictor = Callable[[xr.Dataset], np.ndarray]
 
 METHODS = {
-    **dict.fromkeys(
-        ("MC dropout, batches", "MC dropout, 3 × 128 units, batches", "deep ensemble, batches", "VI, batches", "PRODA"),
-        10,
-    ),
+    **dict.fromkeys(("MC dropout, batches", "MC dropout, 3 × 128 units, batches", "VI, batches", "PRODA"), 10),
+    "deep ensemble, batches": 5,
     **dict.fromkeys(("Laplace, last layer", "SGHMC, batches"), 2),
     "NUTS": 1,
 }
