@@ -118,11 +118,16 @@ class Record:
 
 
 def recorded_verdict(folder: str | Path, method: str) -> Verdict | None:
-    """Return the verdict that a run has recorded of a method; None if it has not come to that."""
+    """Return the verdict that a run has recorded of a method; None if there is none of the version installed now."""
     from binn_prob.results.convergence import Verdict
 
-    held = _read(Path(folder) / FILE).get("verdicts", {}).get(method)
-    return None if held is None else Verdict(held["converged"], tuple(held["reasons"]))
+    held = _read(Path(folder) / FILE)
+    try:
+        found = held["verdicts"][method]
+        ours = held["versions"]["binn-prob"] == versions()["binn-prob"]
+        return Verdict(bool(found["converged"]), tuple(found["reasons"])) if ours else None
+    except (KeyError, TypeError):
+        return None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -37,12 +37,11 @@ class Example:
         return FOLDER / f"{self.stem}.ipynb"
 
 
-EXAMPLES = (
-    Example("01_tour", figures=4, writes=("report.html",)),
-    Example("02_new_york_methods", figures=8, needs_new_york=True),
-    Example("03_recovery_and_calibration", figures=4),
-    Example("04_every_site_by_itself", figures=7, needs_new_york=True),
-)
+TOUR = Example("01_tour", figures=4, writes=("report.html",))
+NEW_YORK_METHODS = Example("02_new_york_methods", figures=8, needs_new_york=True)
+RECOVERY_AND_CALIBRATION = Example("03_recovery_and_calibration", figures=4)
+EVERY_SITE_BY_ITSELF = Example("04_every_site_by_itself", figures=7, needs_new_york=True)
+EXAMPLES = (TOUR, NEW_YORK_METHODS, RECOVERY_AND_CALIBRATION, EVERY_SITE_BY_ITSELF)
 EACH = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 
 
@@ -124,19 +123,19 @@ class SmallRun:
 
 
 class TestTour(SmallRun):
-    example = EXAMPLES[0]
+    example = TOUR
 
 
 class TestNewYorkMethods(SmallRun):
-    example = EXAMPLES[1]
+    example = NEW_YORK_METHODS
 
 
 class TestRecoveryAndCalibration(SmallRun):
-    example = EXAMPLES[2]
+    example = RECOVERY_AND_CALIBRATION
 
 
 class TestEverySiteByItself(SmallRun):
-    example = EXAMPLES[3]
+    example = EVERY_SITE_BY_ITSELF
 
 
 def test_every_example_is_run() -> None:

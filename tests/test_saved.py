@@ -82,12 +82,25 @@ def test_diagnostics_come_back(run: Path, tmp_path: Path) -> None:
     assert "diver" in str(summarise(again).verdict)
 
 
-def test_the_verdict_is_that_of_the_run_or_if_it_has_none_a_new_one(run: Path, tmp_path: Path) -> None:
-    assert bp.load_fit(run).verdict == summarise(storage.load(run / "posterior_vi.nc")).verdict
+RECORDED = {"vi": {"converged": False, "reasons": ["as recorded"]}}
+VERSIONS = {"binn-prob": bp.__version__}
+
+
+def test_the_verdict_is_that_of_the_run(run: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run, tmp_path / "run")
-    recorded = {"vi": {"converged": False, "reasons": ["as recorded"]}}
-    (copy / "run.json").write_text(json.dumps({"verdicts": recorded}), encoding="utf-8")
+    (copy / "run.json").write_text(json.dumps({"verdicts": RECORDED, "versions": VERSIONS}), encoding="utf-8")
     assert bp.load_fit(copy).verdict.reasons == ("as recorded",)
+
+
+@pytest.mark.parametrize(
+    "record", [{}, {"verdicts": None}, {"verdicts": {"vi": {}}}, {"verdicts": RECORDED, "versions": {"binn-prob": "0"}}]
+)
+def test_without_a_verdict_of_this_version_a_fit_is_judged_anew(
+    record: dict[str, object], run: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert bp.load_fit(copy).verdict == summarise(storage.load(run / "posterior_vi.nc")).verdict
 
 
 def test_the_method_is_by_default_the_reference(run: Path) -> None:

@@ -234,7 +234,11 @@ def page(rows: pd.DataFrame) -> Page:
     tables["Whether the fits have converged"] = converged(rows)
     best = keyed.xs(("new-york", "grid", "correlation", "average"), level=("world", "place", "measure", "of"))
     best = best.drop(index=[REFERENCE, FORCING], errors="ignore").sort_values("value")
-    shown = f"{best.index[-1]}, {value(*best.iloc[-1])}" if len(best) else "not measured"
+    shown = "not measured"
+    if len(best):
+        fits = rows[rows["measure"] == "converged"].set_index("case")["value"]
+        state = "converged" if fits[f"{best.index[-1]}, new-york, all"] else "not converged"
+        shown = f"{best.index[-1]} ({state}), {value(*best.iloc[-1])}"
     findings = [
         f"Average correlation of BINN with PRODA over the New York grid, the best method: {shown}; to reach: 0.86."
     ]

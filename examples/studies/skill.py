@@ -3,7 +3,7 @@
     python examples/studies/skill.py             all New York profiles, ten folds: over an hour on two cores
     python examples/studies/skill.py --small     8 profiles, one fold
 
-Every method and five baselines predict each of the folds, of whole locations, from the others.
+Methods and five baselines predict folds, of whole locations, from the others: all ten, or fewer where fits are costly.
 """
 
 from __future__ import annotations
@@ -225,10 +225,13 @@ def page(rows: pd.DataFrame) -> Page:
         return f"{first}, {value(*scores(first, measure))}"
 
     findings = [
-        f"Best {title} of a method: {best(METHODS, measure)}; of a baseline: {best(BASELINES, measure)}."
+        f"Best {title} of the methods that predict all folds: {best(METHODS, measure)}; of the baselines: "
+        f"{best(BASELINES, measure)}."
         for measure, title in (("nse", "NSE"), ("log_nse", "NSE of log SOC"))
     ]
-    caption = "Held-out profiles, mean over the folds ± standard error of that mean"
+    caption = (
+        "Held-out profiles, mean over the folds ± standard error of that mean; of a single fold, that over its profiles"
+    )
     return Page(
         {caption: pd.DataFrame(columns, pd.Index(names, name="method"))}, {"Skill by fold": draw(rows)}, findings
     )

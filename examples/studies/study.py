@@ -181,8 +181,10 @@ def over_folds(rows: pd.DataFrame, by: str) -> Callable[[str, str], tuple[float,
     from, so that it is too small if anything (Bengio and Grandvalet 2004, JMLR 5, 1089–1105).  That of a single fold is
     the one over its sites.
     """
-    grouped = rows.groupby([by, "measure"]).agg(mean=("value", "mean"), sem=("value", "sem"), own=("error", "mean"))
-    errors = grouped["sem"].fillna(grouped["own"])
+    grouped = rows.groupby([by, "measure"]).agg(
+        mean=("value", "mean"), sem=("value", "sem"), own=("error", "mean"), folds=("value", "size")
+    )
+    errors = grouped["sem"].where(grouped["folds"] > 1, grouped["own"])
 
     def of(name: str, measure: str) -> tuple[float, float]:
         key = (name, measure)
