@@ -107,6 +107,7 @@ def measure(
 def page(rows: pd.DataFrame) -> Page:
     """Average over the truths."""
     rows = rows.assign(name=rows["case"].str.extract(r"^(.+), (?:synthetic|new-york), \d+ sites, \d+$")[0])
+    rows.loc[rows["measure"] == recovery.TRUTH_INSIDE, "value"] = rows["value"].fillna(0.0)  # no width holds nothing
     summary = pd.concat([rows, averages(rows), relative_widths(rows)]).groupby(KEY)
     summary = summary.agg(value=("value", "mean"), over_truths=("value", "sem"), of_one=("error", "mean"))
     summary["error"] = summary["over_truths"].fillna(summary["of_one"])
