@@ -98,6 +98,17 @@ def test_cases_are_measured_side_by_side(study: ModuleType, tmp_path: Path) -> N
     assert sorted(path.stem for path in (tmp_path / "rows").iterdir()) == ["case 0", "case 2"]
 
 
+def test_an_error_nobody_thought_of_ends_no_other_case(
+    study: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = {"case 0": "two", "case 1": 3.0}
+    cases = [study.Case(name, measure, {"number": number, "seed": 0}) for name, number in numbers.items()]
+    asked = study.Study("toy", "A toy", lambda small: cases, page(study))
+    assert study.run(asked, ["--small", "--out", str(tmp_path)]) == 1
+    assert "case 0: Traceback" in capsys.readouterr().err
+    assert [path.stem for path in (tmp_path / "rows").iterdir()] == ["case 1"]
+
+
 def test_what_is_written_by_hand_stays(study: ModuleType, tmp_path: Path) -> None:
     import pages
 
@@ -132,13 +143,80 @@ def test_numbers_have_as_many_digits_as_their_errors_need(study: ModuleType) -> 
     assert study.share(np.nan) == "–"
 
 
-def test_errors_over_folds_are_those_of_their_mean(study: ModuleType) -> None:
+def test_errors_over_folds_are_the_larger_of_two(study: ModuleType) -> None:
     rows = pd.DataFrame({"name": "one", "measure": "nse", "value": [1.0, 2.0, 3.0, 4.0], "error": 0.1})
     mean, error = study.over_folds(rows, "name")("one", "nse")
     assert mean == pytest.approx(2.5)
     assert error == pytest.approx((5.0 / 3.0) ** 0.5 / 2.0)  # sd over the root of four
-    assert study.over_folds(rows[:1], "name")("one", "nse") == (1.0, 0.1)
+    agreeing = rows.assign(value=2.0)
+    assert study.over_folds(agreeing, "name")("one", "nse") == pytest.approx((2.0, 0.05))  # 0.1 over the root of four
+    assert study.over_folds(rows[:1], "name")("one", "nse") == pytest.approx((1.0, 0.1))
+    assert study.over_folds(rows.assign(error=np.nan), "name")("one", "nse") == pytest.approx((2.5, error))
     assert np.isnan(study.over_folds(rows, "name")("another", "nse")).all()
+
+
+def test_patterns_that_are_flat_are_left_out(study: ModuleType) -> None:
+    import binn_and_proda
+
+    place = np.linspace(0.0, 1.0, 30)
+    of_process = [place, place, -place, place**2, np.zeros(30), place]  # the first is the forcing
+    drawn = np.stack(of_process, axis=-1)[None]
+    others = np.repeat(place[:, None], 6, axis=1)[None]
+    scores = binn_and_proda.patterns(drawn, others, "correlation", 0)
+    names = binn_and_proda.PROCESSES
+    assert scores[names[0], "correlation"].value == pytest.approx(1.0)
+    assert scores[names[1], "correlation"].value == pytest.approx(-1.0)
+    assert (names[3], "correlation") not in scores
+    square = np.corrcoef(place, place**2)[0, 1]
+    assert scores["average", "correlation"].value == pytest.approx((1.0 - 1.0 + square + 1.0) / 4)
+    assert scores["average", "correlation_low"].value == pytest.approx((1.0 - 1.0 + square + 1.0) / 4)  # of one draw
+
+
+def test_widths_are_relative_to_nuts_that_has_converged(study: ModuleType) -> None:
+    import mc_dropout
+
+    one, other = clm5.PROCESS_NAMES[1:3]
+    common = {"world": "synthetic", "size": 32, "truth": 0, "error": np.nan}
+    sd = {"NUTS": (1.0, 2.0), "VI": (0.5, 0.25)}  # VI: a half and an eighth
+    listed = [
+        {"name": name, "case": name, "part": "near", "of": of, "measure": "sd", "value": width, **common}
+        for name, widths in sd.items()
+        for of, width in zip((one, other), widths, strict=True)
+    ]
+    verdict = {"name": "NUTS", "case": "NUTS", "part": "", "of": "", "measure": "converged", **common}
+    found = mc_dropout.relative_widths(pd.DataFrame([*listed, {**verdict, "value": 1.0}]))
+    assert dict(zip(found["name"], found["value"], strict=True)) == pytest.approx({"NUTS": 1.0, "VI": 0.25})
+    assert mc_dropout.relative_widths(pd.DataFrame([*listed, {**verdict, "value": 0.0}])).empty
+
+
+def test_a_parameter_that_does_not_vary_counts_as_not_recovered(study: ModuleType) -> None:
+    import recovery
+
+    rows = pd.DataFrame(
+        {"case": "one", "of": clm5.NAMES[:3], "measure": "recovery_correlation", "value": [0.9, 0.6, np.nan]}
+    )
+    assert recovery._mean_correlation(rows)["value"].tolist() == pytest.approx([0.5])
+
+
+def test_the_cost_of_the_protocol_is_that_of_its_solutions(study: ModuleType) -> None:
+    import efficiency
+
+    measured = {
+        ("dense solution", 16): {"monthly_seconds": 1e-3, "compiled_seconds": 2e-4},
+        ("PRODA's draws", 64): {"seconds": 128.0, "ess_median": 100.0, "r_hat_high": 1.1},
+        (efficiency.HMC, 64): {"seconds": 64.0, "cores": 2, "ess_median": 1000.0, "r_hat_high": 1.01},
+        (efficiency.HMC_SHORT, 64): {"seconds": 32.0, "ess_median": 150.0, "r_hat_high": 1.02},
+    }
+    rows = [
+        {"case": case, "sites": sites, "measure": name, "value": number}
+        for (case, sites), found in measured.items()
+        for name, number in found.items()
+    ]
+    lines = efficiency.costs(pd.DataFrame(rows))
+    assert lines[efficiency.PROTOCOL]["seconds"] == pytest.approx(3 * 70_000 * 1e-3 / 2)
+    assert lines[efficiency.COMPILED]["seconds"] == pytest.approx(3 * 70_000 * 2e-4 / 2)
+    assert lines[efficiency.FAST] == {"seconds": 2.0, "ess": 100.0, "r_hat": 1.1, "remark": "64 profiles"}
+    assert lines[efficiency.HMC]["seconds"] == 1.0
 
 
 def test_the_program_that_is_timed_is_the_published_model(study: ModuleType) -> None:

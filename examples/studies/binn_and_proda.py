@@ -48,6 +48,7 @@ PAIRS = 500
 
 
 def cases(small: bool) -> list[Case]:
+    """Return the first stage of PRODA, what learns, and what compares; see :mod:`study`."""
     asked = {"sites": 8 if small else None, "synthetic_sites": 8 if small else 256, "seed": 0}
     stage = {"options": SMALL["site_nuts"] if small else {}, "small": small}
     methods = ("MC dropout, batches", "PRODA") if small else METHODS
@@ -181,6 +182,7 @@ def patterns(drawn: np.ndarray, others: np.ndarray, measure: str, seed: int) -> 
 
 
 def column(process: str) -> int:
+    """Return where a process is on the last axis."""
     return clm5.PROCESS_NAMES.index(process)
 
 
@@ -217,7 +219,7 @@ def page(rows: pd.DataFrame) -> Page:
         return texts
 
     def table(world: str, place: str, measure: str) -> pd.DataFrame:
-        names = list(dict.fromkeys(name for w, p, name, m, _ in keyed.index if (w, p, m) == (world, place, measure)))
+        names = measured(keyed, world, place, measure)
         shown = [name for name in names if (name, measure) != (REFERENCE, "correlation")]  # with itself: 1
         listed = {name: cells(world, place, measure, name) for name in shown}
         heads = [of.replace("_", " ") for of in (*PROCESSES, "average")]
@@ -231,6 +233,10 @@ def page(rows: pd.DataFrame) -> Page:
         "Synthetic sites: correlation with the truth": table("synthetic", "other sites", "true_correlation"),
     }
     tables = {caption: one for caption, one in tables.items() if len(one)}
+    tables[
+        "Processes over the cells of the New York grid: mean (mean standard deviation of the draws of a cell; standard "
+        "deviation of their means over the cells)"
+    ] = levels(rows)
     tables["Whether the fits have converged"] = converged(rows)
     best = keyed.xs(("new-york", "grid", "correlation", "average"), level=("world", "place", "measure", "of"))
     best = best.drop(index=[REFERENCE, FORCING], errors="ignore").sort_values("value")
@@ -243,6 +249,27 @@ def page(rows: pd.DataFrame) -> Page:
         f"Average correlation of BINN with PRODA over the New York grid, the best method: {shown}; to reach: 0.86."
     ]
     return Page(tables, {"Correlation with PRODA by process": draw(keyed, banded)}, findings)
+
+
+def measured(keyed: pd.DataFrame, world: str, place: str, measure: str) -> list[str]:
+    """Return the methods of which there is a measure, in order."""
+    there = keyed.xs((world, place, measure), level=("world", "place", "measure")) if len(keyed) else keyed
+    return list(there.index.get_level_values("name").unique())
+
+
+def levels(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of how high the processes are over the grid, and how much they vary."""
+    ending, shown = ", new-york, all", ("mean", "sd", "sd_over_sites")
+    chosen = rows[rows["case"].str.endswith(ending) & (rows["place"] == "grid") & rows["measure"].isin(shown)]
+    found = chosen.assign(method=chosen["case"].str.removesuffix(ending)).set_index(["method", "of", "measure"])[
+        "value"
+    ]
+    listed = {}
+    for name in found.index.get_level_values("method").unique():
+        of_process = [[found[name, process, measure] for measure in shown] for process in PROCESSES]
+        listed[name] = [f"{mean:.3g} ({sd:.2g}; {over_sites:.2g})" for mean, sd, over_sites in of_process]
+    heads = [process.replace("_", " ") for process in PROCESSES]
+    return pd.DataFrame.from_dict(listed, orient="index", columns=heads).rename_axis("method")
 
 
 def converged(rows: pd.DataFrame) -> pd.DataFrame:
@@ -262,8 +289,7 @@ def draw(keyed: pd.DataFrame, banded: pd.Series[float]) -> Figure:
     for axis, (world, place, title) in zip(
         axes[0], (("new-york", "grid", "New York grid"), ("synthetic", "other sites", "synthetic sites")), strict=True
     ):
-        names = dict.fromkeys(n for w, p, n, m, _ in keyed.index if (w, p, m) == (world, place, "correlation"))
-        listed = [name for name in names if name != REFERENCE]
+        listed = [name for name in measured(keyed, world, place, "correlation") if name != REFERENCE]
         for number, (name, look) in enumerate(zip(listed, COLOURS, strict=False)):
             for at, of in enumerate(heads):
                 key = (world, place, name, "correlation", of)

@@ -1,13 +1,13 @@
 """What does a posterior cost?
 
-    python examples/studies/efficiency.py             on New York profiles: about an hour on two otherwise idle cores
+    python examples/studies/efficiency.py             on New York profiles: half an hour on two otherwise idle cores
     python examples/studies/efficiency.py --small     8 profiles and short runs; its times say nothing
 
 PRODA's published protocol is three chains of 70,000 solutions for each profile.  Its dense solution is timed here on a
 sample, as its program goes about it, month by month, and compiled; the protocol's time is extrapolated from that, not
 run.  What its draws are worth is measured with the fast solution in its place.  Against it stand Hamiltonian Monte
-Carlo by profile, with its usual number of draws and with about as many effective ones as the protocol, and BINN by
-each method.
+Carlo by profile, with its usual number of draws and with about as many effective ones as the protocol, and five
+methods of BINN.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,6 @@ import numpy as np
 import pandas as pd
 from monthly_program import profile, solution
 from study import Case, Page, Study, main, value
-from threadpoolctl import threadpool_limits
 from ways import SMALL, about, devices, fitted, frame, some, way, worth
 
 import binn_prob as bp
@@ -49,11 +49,16 @@ CORRECT = dict.fromkeys(("annealing", "truncated_proposals", "accepted_only", "b
 FEW_DRAWS = {"warmup": 150, "draws": 100, "thinning": 1, "rounds": 1}
 """Hamiltonian Monte Carlo cut short: to an effective sample size like that of the protocol"""
 METHODS = ("MC dropout, batches", "deep ensemble, batches", "VI, batches", "SGHMC, batches")
+CHAINED = ("nuts", "sghmc")
+"""Methods whose draws are of Markov chains"""
+JUDGED = 64
+"""Profiles at which these are judged"""
 BATCH = 16
 """Profiles of a step of BINN's demonstration"""
 
 
 def cases(small: bool) -> list[Case]:
+    """Return dense solutions, PRODA's draws, Hamiltonian Monte Carlo by profile, fits and training steps of BINN."""
     few, most, seed = (4, 8, 0) if small else (16, 64, 0)
     metropolis = SMALL["proda_metropolis"] if small else {"draws": 1000}
     site_nuts = SMALL["site_nuts"] if small else {}
@@ -62,11 +67,8 @@ def cases(small: bool) -> list[Case]:
     trained = {"sites": 8 if small else None, "seed": seed}
     steps = {"few": 100, "more": 300, "repeats": 1} if small else {"few": 500, "more": 2500, "repeats": 5}
     found = [
-        Case("dense solution", dense, {"sites": few, "repeats": 5 if small else 200, "seed": seed}),
-        Case(
-            "PRODA's draws", proda,
-            {"sites": few, "among": most, "options": {**CORRECT, **metropolis}, "seed": seed},
-        ),
+        Case("dense solution", dense, {"sites": few, "repeats": 5 if small else 200, "seed": seed}, one_core=True),
+        Case("PRODA's draws", proda, {"sites": most, "options": {**CORRECT, **metropolis}, "seed": seed}),
         Case(HMC, by_site, {"sites": most, "options": site_nuts, "seed": seed}, devices=everywhere),
         Case(HMC_SHORT, by_site, {"sites": most, "options": few_draws, "seed": seed}, devices=everywhere),
         *(Case(name, binn, {**way(name, small), **trained}) for name in METHODS[: 1 if small else None]),
@@ -81,24 +83,20 @@ def dense(folder: Path, sites: int, repeats: int, seed: int) -> pd.DataFrame:
     """Time the dense solution of single profiles on one core: as PRODA's program goes about it, and compiled."""
     profiles = bp.data.load("new-york", sites=sites, seed=seed)
     random = np.random.default_rng(seed)
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cores)})  # before JAX starts its threads
     assemble_and_solve = jax.jit(lambda parameters, forcing: dense_steady_state(parameters, forcing, "published"))
     monthly, compiled = [], []
-    try:
-        with threadpool_limits(1):
-            for number in range(sites):
-                forcing = clm5.Forcing.from_dataset(profiles.isel(site=[number]))
-                parameters = np.asarray(clm5.physical(random.uniform(0.1, 0.9, (1, len(clm5.NAMES)))))
-                one = profile(forcing, 0)
-                monthly.append(timed(lambda p=parameters[0], one=one: solution(p, one), max(repeats // 10, 1)))
-                compiled.append(
-                    timed(lambda p=parameters, f=forcing: jax.block_until_ready(assemble_and_solve(p, f)), repeats)
-                )
-    finally:
-        os.sched_setaffinity(0, cores)
-    times = {"monthly_seconds": np.median(monthly), "compiled_seconds": np.median(compiled), "cores": len(cores)}
+    for number in range(sites):
+        forcing = clm5.Forcing.from_dataset(profiles.isel(site=[number]))
+        parameters = np.asarray(clm5.physical(random.uniform(0.1, 0.9, (1, len(clm5.NAMES)))))
+        monthly.append(timed(partial(solution, parameters[0], profile(forcing, 0)), max(repeats // 10, 1)))
+        ready = partial(_ready, assemble_and_solve, parameters, forcing)
+        compiled.append(timed(ready, repeats))
+    times = {"monthly_seconds": np.median(monthly), "compiled_seconds": np.median(compiled)}
     return frame({("", name): Score(float(one)) for name, one in times.items()}, sites=sites)
+
+
+def _ready(function: Callable[..., Any], *arguments: Any) -> Any:
+    return jax.block_until_ready(function(*arguments))
 
 
 def timed(work: Callable[[], Any], repeats: int) -> float:
@@ -112,9 +110,9 @@ def timed(work: Callable[[], Any], repeats: int) -> float:
     return float(np.median(spent))
 
 
-def proda(folder: Path, sites: int, among: int, options: dict[str, Any], seed: int) -> pd.DataFrame:
+def proda(folder: Path, sites: int, options: dict[str, Any], seed: int) -> pd.DataFrame:
     """Return what the draws of PRODA's protocol are worth, its departures from the posterior taken out."""
-    profiles = some(bp.data.load("new-york", sites=among, seed=seed), sites, seed)
+    profiles = bp.data.load("new-york", sites=sites, seed=seed)
     fit = bp.fit(
         "site", profiles, "proda_metropolis", seed=seed, progress=False, checkpoint=folder, resume=True, **options
     )
@@ -125,14 +123,19 @@ def by_site(folder: Path, sites: int, options: dict[str, Any], seed: int) -> pd.
     """Return cost and worth of Hamiltonian Monte Carlo for each of the profiles."""
     profiles = bp.data.load("new-york", sites=sites, seed=seed)
     fit = bp.fit("site", profiles, "site_nuts", seed=seed, progress=False, checkpoint=folder, resume=True, **options)
-    return worth(fit.posterior())
+    cores = frame({("", "cores"): Score(len(os.sched_getaffinity(0)))}, sites=sites)
+    return pd.concat([worth(fit.posterior()), cores])
 
 
 def binn(folder: Path, model: dict[str, Any], method: dict[str, Any], sites: int | None, seed: int) -> pd.DataFrame:
-    """Return the cost of one fit of BINN, and whether it has converged."""
+    """Return the cost of one fit of BINN, whether it has converged and, of chains, the worth of their draws."""
     profiles = bp.data.load("new-york", sites=sites, seed=seed)
     fit = fitted(profiles, model, method, seed, folder)
-    return frame(about(fit) | {("", "gradients"): Score(fit.gradients)}, sites=profiles.sizes["site"])
+    cost = frame(about(fit) | {("", "gradients"): Score(fit.gradients)}, sites=profiles.sizes["site"])
+    if method["method"] not in CHAINED:
+        return cost
+    chains = worth(fit.predict(some(profiles, JUDGED, seed)))
+    return pd.concat([cost, chains[~chains["measure"].isin(cost["measure"])]])
 
 
 def step(
@@ -158,7 +161,7 @@ def step(
 def page(rows: pd.DataFrame) -> Page:
     """Set every cost against that of PRODA's protocol."""
     held = rows.set_index(["case", "measure"])["value"]
-    cores = int(held["dense solution", "cores"])
+    cores = int(held[HMC, "cores"])
     lines = costs(rows)
     protocol, draws = (lines[PROTOCOL][name] for name in ("seconds", "ess"))
     table = pd.DataFrame(
@@ -211,14 +214,15 @@ def costs(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
     found = {}
     for name, solution_seconds in {PROTOCOL: "monthly_seconds", COMPILED: "compiled_seconds"}.items():
-        seconds = CHAINS * SOLVES * held["dense solution", solution_seconds] / held["dense solution", "cores"]
+        seconds = CHAINS * SOLVES * held["dense solution", solution_seconds] / held[HMC, "cores"]
         found[name] = line(seconds, "PRODA's draws", "extrapolated")
     for name, case in {FAST: "PRODA's draws", HMC: HMC, HMC_SHORT: HMC_SHORT}.items():
         found[name] = line(held[case, "seconds"] / sites[case], case, f"{sites[case]} profiles")
     for name in (*METHODS, "NUTS, 64 sites"):
         if (name, "seconds") in held.index:
             remark = f"{sites[name]} profiles, {'' if held[name, 'converged'] else 'not '}converged"
-            found[f"BINN: {name}"] = line(held[name, "seconds"] / sites[name], None, remark)
+            chains = name if (name, "ess_median") in held.index else None
+            found[f"BINN: {name}"] = line(held[name, "seconds"] / sites[name], chains, remark)
     return found
 
 

@@ -43,6 +43,7 @@ FEWEST = 10
 
 
 def cases(small: bool) -> list[Case]:
+    """Return Hamiltonian Monte Carlo, and PRODA's sampler with each of its departures."""
     sites = {"sites": 4 if small else 50, "seed": 0}
     reference = {"method": "site_nuts", "options": SMALL["site_nuts"] if small else {"rounds": 3}, **sites}
     variants = {

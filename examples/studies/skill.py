@@ -53,6 +53,7 @@ LEVEL = "random forest of log SOC"
 
 
 def cases(small: bool) -> list[Case]:
+    """Return the first stage of PRODA, and every baseline and method, fold by fold."""
     count, sites, methods = (2, 8, {"MC dropout, batches": 1}) if small else (10, None, METHODS)
     common = {"folds": count, "sites": sites, "seed": 0}
     found = [] if small else [first_stage.case(small)]
@@ -232,8 +233,9 @@ def page(rows: pd.DataFrame) -> Page:
     caption = (
         "Held-out profiles, mean over the folds ± standard error of that mean; of a single fold, that over its profiles"
     )
+    titles = [f"{name} ({MOST[name]} profiles)" if name in MOST else name for name in names]
     return Page(
-        {caption: pd.DataFrame(columns, pd.Index(names, name="method"))}, {"Skill by fold": draw(rows)}, findings
+        {caption: pd.DataFrame(columns, pd.Index(titles, name="method"))}, {"Skill by fold": draw(rows)}, findings
     )
 
 

@@ -1,9 +1,10 @@
 """What the studies share: cases whose rows are kept as soon as they are measured, and a page that says what came out.
 
 A study is a list of :class:`Case`, each a measurement that returns a table.  ``rows/<case>.json`` in the output folder
-holds what was measured, with all that it depends on; a case whose file is there is not measured again, and one that was
-killed goes on from its checkpoint.  From all rows the study makes tables and figures, and :func:`run` writes them
-between two markers of its page, ``docs/studies/<name>.md``; what stands around them is written by hand.
+holds what was measured, with what was asked for, the versions and the commit.  A case whose file is there is not
+measured again, even if a default of the library has changed since, and one that was killed goes on from its checkpoint.
+From all rows the study makes tables and figures, and :func:`run` writes them between two markers of its page,
+``docs/studies/<name>.md``; what stands around them is written by hand.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -25,6 +28,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pages import Page, write
 from threadpoolctl import threadpool_limits
@@ -36,7 +40,7 @@ from binn_prob.files import locked, replacing
 from binn_prob.inference import FitError
 from binn_prob.provenance import differences, git_commit, versions
 
-__all__ = ["Case", "Page", "Study", "main", "over_folds", "run", "share", "value"]
+__all__ = ["Case", "Page", "Study", "averaged", "main", "over_folds", "run", "share", "value"]
 
 DOCUMENTS = Path(__file__).resolve().parent.parent.parent / "docs" / "studies"
 
@@ -54,6 +58,8 @@ class Case:
     """Cases of lower numbers are measured before, for it needs what they leave"""
     devices: int = 1
     """As how many devices JAX sees its core: one for each Markov chain of a network"""
+    one_core: bool = False
+    """Whether it keeps to one core, where it would have more, because it is timed on one"""
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,9 @@ def _complaint(case: Case, result: Callable[[], float]) -> bool:
     except (FitError, bp.InputError, BrokenProcessPool) as error:
         tqdm.write(f"{case.name}: {error}", file=sys.stderr)
         return True
+    except Exception:  # whatever it is, the cases beside it go on
+        tqdm.write(f"{case.name}: {traceback.format_exc()}", file=sys.stderr)
+        return True
     return False
 
 
@@ -141,8 +150,7 @@ def _measure(folder: Path, case: Case) -> float:
     try:
         if core is not None:
             os.sched_setaffinity(0, {core})
-        with threadpool_limits(len(os.sched_getaffinity(0))):  # of NumPy, which counted the cores before
-            return _measured(folder, case)
+        return _measured(folder, case)
     finally:
         _cores.put(core)
 
@@ -174,21 +182,27 @@ def _digits(error: float, least: int) -> int:
     return max(least, math.ceil(-math.log10(error))) if error > 0 else least
 
 
-def over_folds(rows: pd.DataFrame, by: str) -> Callable[[str, str], tuple[float, float]]:
-    """Return a function that gives the mean of a measure over folds, and the standard error of that mean.
+def averaged(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Return value and error of the mean over repetitions, such as folds or truths: of rows that agree in some columns.
 
-    The error is the standard deviation over folds by the root of their number.  Folds share most of what is learnt
-    from, so that it is too small if anything (Bengio and Grandvalet 2004, JMLR 5, 1089–1105).  That of a single fold is
-    the one over its sites.
+    The error is the larger of two: the standard deviation over the repetitions by the root of their number, and what
+    their own errors, over their sites, come to.  The first alone is too small where a few of them happen to agree, and
+    of folds if anything, for these share most of what is learnt from (Bengio and Grandvalet 2004, JMLR 5, 1089–1105).
     """
-    grouped = rows.groupby([by, "measure"]).agg(
-        mean=("value", "mean"), sem=("value", "sem"), own=("error", "mean"), folds=("value", "size")
-    )
-    errors = grouped["sem"].where(grouped["folds"] > 1, grouped["own"])
+    grouped = rows.assign(square=rows["error"] ** 2).groupby(list(by)).agg(
+        value=("value", "mean"), sem=("value", "sem"), square=("square", "mean"), number=("value", "size")
+    )  # fmt: skip
+    own = np.sqrt(grouped["square"] / grouped["number"])
+    return pd.DataFrame({"value": grouped["value"], "error": np.fmax(grouped["sem"], own)})
+
+
+def over_folds(rows: pd.DataFrame, by: str) -> Callable[[str, str], tuple[float, float]]:
+    """Return a function that gives the mean of a measure over folds and its error, see :func:`averaged`."""
+    scores = averaged(rows, (by, "measure"))
 
     def of(name: str, measure: str) -> tuple[float, float]:
         key = (name, measure)
-        return (float(grouped["mean"][key]), float(errors[key])) if key in grouped.index else (math.nan, math.nan)
+        return tuple(map(float, scores.loc[key])) if key in scores.index else (math.nan, math.nan)
 
     return of
 
@@ -212,19 +226,23 @@ def _path(folder: Path, case: Case) -> Path:
 
 def _measured(folder: Path, case: Case) -> float:
     """Measure a case and keep its rows; return the seconds it took.  Its checkpoints are then removed."""
-    use_device("auto", None, devices=case.devices)
-    import jax
-
     began, checkpoints = time.perf_counter(), folder / "checkpoints" / case.name
+    resumed = checkpoints.exists()
     checkpoints.mkdir(parents=True, exist_ok=True)
-    rows = case.measure(checkpoints, **case.asked)
+    with _cores_of(case) as cores:
+        use_device("auto", None, devices=case.devices)
+        import jax
+
+        rows = case.measure(checkpoints, **case.asked)
+        device = jax.devices()[0].device_kind
     kept = {
         "case": case.name,
         "asked": case.asked,
         "rows": json.loads(rows.to_json(orient="records", double_precision=15)),
         "seconds": time.perf_counter() - began,
-        "device": jax.devices()[0].device_kind,
-        "cores": len(os.sched_getaffinity(0)),
+        "resumed": resumed,
+        "device": device,
+        "cores": cores,
         "versions": versions(),
         "git_commit": git_commit(),
     }
@@ -234,6 +252,18 @@ def _measured(folder: Path, case: Case) -> float:
         temporary.write_text(json.dumps(kept, indent=1), encoding="utf-8")
     shutil.rmtree(checkpoints)
     return float(kept["seconds"])
+
+
+@contextmanager
+def _cores_of(case: Case) -> Iterator[int]:
+    """Keep to one core if the case does, from before JAX starts its threads; give the number of cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)} if case.one_core else before)
+    try:
+        with threadpool_limits(len(os.sched_getaffinity(0))):  # of NumPy, which counted the cores before
+            yield len(os.sched_getaffinity(0))
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _kept(folder: Path, case: Case) -> dict[str, Any] | None:

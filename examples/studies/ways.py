@@ -144,13 +144,15 @@ def predictive(tree: xr.DataTree) -> dict[tuple[str, str], Score]:
 def known(tree: xr.DataTree) -> dict[tuple[str, str], Score]:
     """Return how near parameters and processes come to the truth, and how wide they are, by what and measure.
 
-    ``sd`` is the geometric mean over sites of the posterior standard deviation, so that the ratio of two is the
+    Draws that are all alike, as of a dropout rate that has become 0, have intervals that hold nothing.  ``sd`` is the
+    geometric mean over sites of the posterior standard deviation, so that the ratio of two is the
     geometric mean of the ratios.
     """
     found = {(of, "contraction"): score for of, score in recovery.contraction(tree).items()}
+    alike = not found and tree["posterior"].sizes["draw"] > 1  # all draws are: of no width, which holds nothing
     for kind, dimension in (("parameters", "parameter"), ("processes", "process")):
         if recovery.truth_known(tree, kind):
-            found[kind, recovery.TRUTH_INSIDE] = recovery.truth_inside(tree, kind)
+            found[kind, recovery.TRUTH_INSIDE] = Score(0.0) if alike else recovery.truth_inside(tree, kind)
             for of, measures in recovery.recovery(tree, kind).items():
                 found |= {(of, name): score for name, score in measures.items()}
         widths = spread(tree, kind)[1]
