@@ -42,6 +42,10 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {},
         {"method": "deep_ensemble", "members": 10, "batch_sites": 64, "steps": 40_000, "patience": None},
     ),
+    "three networks, batches, long": (
+        {},
+        {"method": "deep_ensemble", "members": 3, "batch_sites": 64, "steps": 40_000, "patience": None},
+    ),
     "Laplace, last layer": ({}, {"method": "laplace", "weights": "last_layer"}),
     "Laplace": ({}, {"method": "laplace"}),
     "VI": ({}, {"method": "vi"}),
