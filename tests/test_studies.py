@@ -151,7 +151,7 @@ def test_errors_over_folds_are_the_larger_of_two(study: ModuleType) -> None:
     agreeing = rows.assign(value=2.0)
     assert study.over_folds(agreeing, "name")("one", "nse") == pytest.approx((2.0, 0.05))  # 0.1 over the root of four
     assert study.over_folds(rows[:1], "name")("one", "nse") == pytest.approx((1.0, 0.1))
-    assert study.over_folds(rows.assign(error=np.nan), "name")("one", "nse") == pytest.approx((2.5, error))
+    assert study.over_folds(rows.assign(error=None), "name")("one", "nse") == pytest.approx((2.5, error))
     assert np.isnan(study.over_folds(rows, "name")("another", "nse")).all()
 
 

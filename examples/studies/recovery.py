@@ -229,7 +229,7 @@ def draw(rows: pd.DataFrame) -> Figure:
         axis.set_xlabel(title)
     axes[0, 0].axvline(PUBLISHED["mean"], color="black", linewidth=0.8, linestyle=":")
     axes[0, 1].axvline(0.9, color="black", linewidth=0.8)
-    axes[0, 0].invert_yaxis()
+    axes[0, 0].set_ylim(len(SCENARIOS) - 0.5, -0.5)
     legend(figure, axes[0, 0])
     return figure
 

@@ -189,7 +189,8 @@ def averaged(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     their own errors, over their sites, come to.  The first alone is too small where a few of them happen to agree, and
     of folds if anything, for these share most of what is learnt from (Bengio and Grandvalet 2004, JMLR 5, 1089–1105).
     """
-    grouped = rows.assign(square=rows["error"] ** 2).groupby(list(by)).agg(
+    error = rows["error"].astype(float)  # where no case has one, they are all None
+    grouped = rows.assign(square=error**2).groupby(list(by)).agg(
         value=("value", "mean"), sem=("value", "sem"), square=("square", "mean"), number=("value", "size")
     )  # fmt: skip
     own = np.sqrt(grouped["square"] / grouped["number"])
