@@ -59,12 +59,14 @@ LIKE_PUBLISHED = "four parameters, no noise"
 _MC_DROPOUT, _LARGE = "MC dropout, batches", "MC dropout, 3 × 128 units, batches"
 _ENSEMBLE, _VI = "deep ensemble, batches", "VI, batches"
 _LONG_ENSEMBLE, _LONG_VI = "deep ensemble, batches, long", "VI, batches, long"
-_THREE = "three networks, batches, long"
+_THREE, _LINEAR = "three networks, batches, long", "three linear networks, batches, long"
 _USUAL = {_MC_DROPOUT: 3, _VI: 3}
 SCENARIOS = {
     LIKE_PUBLISHED: Scenario(
         FOUR, 0.0, SMOOTH,
-        {_MC_DROPOUT: 10, _VI: 10, _LONG_VI: 10, _THREE: 10, _ENSEMBLE: 5, _LONG_ENSEMBLE: 3, _LARGE: 3},
+        {
+            _MC_DROPOUT: 10, _VI: 10, _LONG_VI: 10, _THREE: 10, _LINEAR: 10, _ENSEMBLE: 5, _LONG_ENSEMBLE: 3, _LARGE: 3,
+        },
     ),
     "four parameters, noise": Scenario(FOUR, 0.3, SMOOTH, _USUAL),
     "21 parameters, no noise": Scenario(NAMES, 0.0, SMOOTH, _USUAL),
@@ -236,6 +238,7 @@ def draw(rows: pd.DataFrame) -> Figure:
 
 COLOURS = (
     "#D55E00", "#56B4E9", "#0072B2", "#F0E442", "#CC79A7", "#882255", "#E69F00", "#009E73", "#999999", "#000000",
+    "#7FC97F",
 )  # fmt: skip
 """As many as methods"""
 

@@ -46,6 +46,10 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {},
         {"method": "deep_ensemble", "members": 3, "batch_sites": 64, "steps": 40_000, "patience": None},
     ),
+    "three linear networks, batches, long": (
+        {"hidden": []},
+        {"method": "deep_ensemble", "members": 3, "batch_sites": 64, "steps": 20_000, "patience": None},
+    ),
     "Laplace, last layer": ({}, {"method": "laplace", "weights": "last_layer"}),
     "Laplace": ({}, {"method": "laplace"}),
     "VI": ({}, {"method": "vi"}),
