@@ -253,8 +253,9 @@ def page(rows: pd.DataFrame) -> Page:
 
 def measured(keyed: pd.DataFrame, world: str, place: str, measure: str) -> list[str]:
     """Return the methods of which there is a measure, in order."""
-    there = keyed.xs((world, place, measure), level=("world", "place", "measure")) if len(keyed) else keyed
-    return list(there.index.get_level_values("name").unique())
+    index = keyed.index.to_frame()
+    there = (index["world"] == world) & (index["place"] == place) & (index["measure"] == measure)
+    return list(index.loc[there, "name"].unique())
 
 
 def levels(rows: pd.DataFrame) -> pd.DataFrame:
