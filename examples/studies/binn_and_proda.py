@@ -262,9 +262,8 @@ def levels(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a table of how high the processes are over the grid, and how much they vary."""
     ending, shown = ", new-york, all", ("mean", "sd", "sd_over_sites")
     chosen = rows[rows["case"].str.endswith(ending) & (rows["place"] == "grid") & rows["measure"].isin(shown)]
-    found = chosen.assign(method=chosen["case"].str.removesuffix(ending)).set_index(["method", "of", "measure"])[
-        "value"
-    ]
+    keyed = chosen.assign(method=chosen["case"].str.removesuffix(ending)).set_index(["method", "of", "measure"])
+    found = keyed["value"]
     listed = {}
     for name in found.index.get_level_values("method").unique():
         of_process = [[found[name, process, measure] for measure in shown] for process in PROCESSES]

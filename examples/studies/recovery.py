@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from study import Case, Page, Study, main, over_folds, share, value
-from ways import about, devices, fitted, frame, known, predictive, some, way
+from ways import about, devices, fitted, frame, known, predictive, some, titled, way
 
 import binn_prob as bp
 from binn_prob.clm5 import NAMES
@@ -188,8 +188,7 @@ def _table(rows: pd.DataFrame, free: tuple[str, ...], published: bool) -> pd.Dat
     columns["NSE of SOC"] = [value(*scores(name, "nse")) for name in names]
     columns["fits that converged"] = [share(scores(name, "converged")[0]) for name in names]
     columns["folds"] = [str(rows.loc[rows["name"] == name, "fold"].nunique()) for name in names]
-    titles = [f"{name} ({MOST[name]} profiles)" if name in MOST else name for name in names]
-    table = pd.DataFrame(columns, pd.Index(titles, name="method"))
+    table = pd.DataFrame(columns, pd.Index(titled(names, MOST), name="method"))
     if published:
         table.loc["published"] = [f"{PUBLISHED[of]:.2f}" for of in shown] + [
             "–",

@@ -25,7 +25,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from study import Case, Page, Study, main, over_folds, share, value
-from ways import about, devices, fitted, frame, predictive, some, way
+from ways import about, devices, fitted, frame, predictive, some, titled, way
 
 import binn_prob as bp
 from binn_prob import clm5
@@ -233,9 +233,10 @@ def page(rows: pd.DataFrame) -> Page:
     caption = (
         "Held-out profiles, mean over the folds ± standard error of that mean; of a single fold, that over its profiles"
     )
-    titles = [f"{name} ({MOST[name]} profiles)" if name in MOST else name for name in names]
     return Page(
-        {caption: pd.DataFrame(columns, pd.Index(titles, name="method"))}, {"Skill by fold": draw(rows)}, findings
+        {caption: pd.DataFrame(columns, pd.Index(titled(names, MOST), name="method"))},
+        {"Skill by fold": draw(rows)},
+        findings,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,25 @@ if TYPE_CHECKING:
 
     from binn_prob.inference import Fit
 
-__all__ = ["SMALL", "WAYS", "about", "devices", "fitted", "frame", "known", "predictive", "some", "way", "worth"]
+__all__ = [
+    "SMALL",
+    "WAYS",
+    "about",
+    "devices",
+    "fitted",
+    "frame",
+    "known",
+    "predictive",
+    "some",
+    "titled",
+    "way",
+    "worth",
+]
 
 _BINN_NETWORK = {"hidden": [128, 128, 128], "activation": "leaky_relu"}
 _LONG = {"steps": 15_000, "patience": None}
 _MORE = {"steps": 20_000, "patience": None}
+_ENSEMBLE = {"method": "deep_ensemble", "batch_sites": 64, "patience": None}
 
 WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "MC dropout": ({}, {"method": "mc_dropout"}),
@@ -37,19 +51,10 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         _BINN_NETWORK,
         {"method": "mc_dropout", "learning_rate": 0.003, "batch_sites": 128, **_LONG},
     ),
-    "deep ensemble, batches": ({}, {"method": "deep_ensemble", "batch_sites": 64, "steps": 6000, "patience": None}),
-    "deep ensemble, batches, long": (
-        {},
-        {"method": "deep_ensemble", "members": 10, "batch_sites": 64, "steps": 40_000, "patience": None},
-    ),
-    "three networks, batches, long": (
-        {},
-        {"method": "deep_ensemble", "members": 3, "batch_sites": 64, "steps": 40_000, "patience": None},
-    ),
-    "three linear networks, batches, long": (
-        {"hidden": []},
-        {"method": "deep_ensemble", "members": 3, "batch_sites": 64, "steps": 20_000, "patience": None},
-    ),
+    "deep ensemble, batches": ({}, {**_ENSEMBLE, "steps": 6000}),
+    "deep ensemble, batches, long": ({}, {**_ENSEMBLE, "members": 10, "steps": 40_000}),
+    "three networks, batches, long": ({}, {**_ENSEMBLE, "members": 3, "steps": 40_000}),
+    "three linear networks, batches, long": ({"hidden": []}, {**_ENSEMBLE, "members": 3, "steps": 20_000}),
     "Laplace, last layer": ({}, {"method": "laplace", "weights": "last_layer"}),
     "Laplace": ({}, {"method": "laplace"}),
     "VI": ({}, {"method": "vi"}),
@@ -124,6 +129,11 @@ def some(dataset: xr.Dataset, most: int | None, seed: int) -> xr.Dataset:
     return dataset.isel(site=np.sort(np.random.default_rng(seed).permutation(dataset.sizes["site"])[:most]))
 
 
+def titled(names: Iterable[str], most: Mapping[str, int]) -> list[str]:
+    """Return the names of ways, with the number of profiles where they learn from so many at most."""
+    return [f"{name} ({most[name]} profiles)" if name in most else name for name in names]
+
+
 def about(fit: Fit) -> dict[tuple[str, str], Score]:
     """Return what a fit has cost, and whether it has converged."""
     return {("", "seconds"): Score(fit.wall_seconds), ("", "converged"): Score(float(fit.verdict.converged))}
@@ -153,8 +163,8 @@ def known(tree: xr.DataTree) -> dict[tuple[str, str], Score]:
     """Return how near parameters and processes come to the truth, and how wide they are, by what and measure.
 
     Draws that are all alike, as of a dropout rate that has become 0, have intervals that hold nothing.  ``sd`` is the
-    geometric mean over sites of the posterior standard deviation, so that the ratio of two is the
-    geometric mean of the ratios.
+    geometric mean over sites of the posterior standard deviation, so that the ratio of two is the geometric mean of the
+    ratios.
     """
     found = {(of, "contraction"): score for of, score in recovery.contraction(tree).items()}
     alike = not found and tree["posterior"].sizes["draw"] > 1  # all draws are: of no width, which holds nothing
