@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from monthly_program import profile, solution
 from study import Case, Page, Study, main, value
-from ways import SMALL, about, devices, fitted, frame, some, way, worth
+from ways import BINN_NETWORK, SMALL, about, devices, fitted, frame, some, way, worth
 
 import binn_prob as bp
 from binn_prob import clm5
@@ -55,6 +55,8 @@ JUDGED = 64
 """Profiles at which these are judged"""
 BATCH = 16
 """Profiles of a step of BINN's demonstration"""
+STEPS = EVERYTHING, BATCHES, WIDE = "all profiles", "batches", "batches, 3 × 128 units"
+"""What the cases of training steps are called; the network of the last is as large as that of BINN's program"""
 
 
 def cases(small: bool) -> list[Case]:
@@ -72,8 +74,9 @@ def cases(small: bool) -> list[Case]:
         Case(HMC, by_site, {"sites": most, "options": site_nuts, "seed": seed}, devices=everywhere),
         Case(HMC_SHORT, by_site, {"sites": most, "options": few_draws, "seed": seed}, devices=everywhere),
         *(Case(name, binn, {**way(name, small), **trained}) for name in METHODS[: 1 if small else None]),
-        Case("training step, all profiles", step, {"batch_sites": None, **steps, **trained}),
-        Case("training step, batches", step, {"batch_sites": BATCH, **steps, **trained}),
+        Case(f"training step, {EVERYTHING}", step, {"batch_sites": None, **steps, **trained}),
+        Case(f"training step, {BATCHES}", step, {"batch_sites": BATCH, **steps, **trained}),
+        Case(f"training step, {WIDE}", step, {"batch_sites": BATCH, "network": BINN_NETWORK, **steps, **trained}),
     ]  # fmt: skip
     nuts = Case("NUTS, 64 sites", binn, {**way("NUTS", small), "sites": most, "seed": seed}, devices=devices("NUTS"))
     return found if small else [*found, nuts]
@@ -139,17 +142,25 @@ def binn(folder: Path, model: dict[str, Any], method: dict[str, Any], sites: int
 
 
 def step(
-    folder: Path, batch_sites: int | None, sites: int | None, few: int, more: int, repeats: int, seed: int
+    folder: Path,
+    batch_sites: int | None,
+    sites: int | None,
+    few: int,
+    more: int,
+    repeats: int,
+    seed: int,
+    network: dict[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Return the time of a step of training for each profile that it sees, from trainings of different length.
 
     What every training begins with, compilation above all, takes as long for a short one; a first one is not counted.
     """
     profiles = bp.data.load("new-york", sites=sites, seed=seed)
+    model = bp.models.BINN(**(network or {}))
 
     def seconds(steps: int) -> float:
         how: dict[str, Any] = {"steps": steps, "patience": None, "batch_sites": batch_sites}
-        return bp.fit("binn", profiles, "mc_dropout", seed=seed, progress=False, **how).wall_seconds
+        return bp.fit(model, profiles, "mc_dropout", seed=seed, progress=False, **how).wall_seconds
 
     seconds(few)
     differences = np.array([seconds(more) - seconds(few) for _ in range(repeats)])
@@ -170,7 +181,7 @@ def page(rows: pd.DataFrame) -> Page:
             "PRODA's protocol is slower by": [f"{protocol / one['seconds']:,.0f}" for one in lines.values()],
             "effective draws of the worst quantity": [value(one["ess"], digits=0) for one in lines.values()],
             "largest R-hat": [value(one["r_hat"]) for one in lines.values()],
-            "effective draws a second": [value(one["ess"] / one["seconds"]) for one in lines.values()],
+            "effective draws a second": [_rate(one["ess"] / one["seconds"]) for one in lines.values()],
             "remark": [one["remark"] for one in lines.values()],
         },
         pd.Index(lines, name="way"),
@@ -187,9 +198,9 @@ def page(rows: pd.DataFrame) -> Page:
             "times as many. To reach: 500 times faster at more effective draws."
         ),
         (
-            f"A training step is {training_faster['all profiles']} times faster for a profile than in BINN's program "
-            f"when it sees all profiles, {training_faster['batches']} times when it sees {BATCH}, as there; to reach: "
-            "500."
+            f"A training step is {training_faster[EVERYTHING]} times faster for a profile than in BINN's program when "
+            f"it sees all profiles, {training_faster[BATCHES]} times when it sees {BATCH}, as there, and "
+            f"{training_faster[WIDE]} times with a network as large as there; to reach: 500."
         ),
     ]
     caption = (
@@ -201,6 +212,10 @@ def page(rows: pd.DataFrame) -> Page:
         {"Cost": draw(lines)},
         findings,
     )
+
+
+def _rate(number: float) -> str:
+    return "–" if math.isnan(number) else f"{number:.3g}"
 
 
 def costs(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -229,8 +244,7 @@ def costs(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
 def training_steps(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return a table of the cost of a profile in a training step, and the seconds."""
     held = rows.set_index(["case", "measure"])
-    names = ("all profiles", "batches")
-    scores = {name: held.loc[(f"training step, {name}", "step_seconds"), ["value", "error"]] for name in names}
+    scores = {name: held.loc[(f"training step, {name}", "step_seconds"), ["value", "error"]] for name in STEPS}
     table = pd.DataFrame(
         {
             "milliseconds a profile": [
@@ -240,7 +254,7 @@ def training_steps(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
             "faster by": ["1", *(f"{PUBLISHED_STEP / one['value']:,.0f}" for one in scores.values())],
         },
         pd.Index(
-            ["BINN's program", *(f"a step on {name.replace('batches', f'{BATCH} profiles')}" for name in names)],
+            ["BINN's program", *(f"a step on {name.replace('batches', f'{BATCH} profiles')}" for name in STEPS)],
             name="way",
         ),
     )

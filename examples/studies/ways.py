@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from binn_prob.inference import Fit
 
 __all__ = [
+    "BINN_NETWORK",
     "SMALL",
     "WAYS",
     "about",
@@ -35,7 +36,8 @@ __all__ = [
     "worth",
 ]
 
-_BINN_NETWORK = {"hidden": [128, 128, 128], "activation": "leaky_relu"}
+BINN_NETWORK = {"hidden": [128, 128, 128], "activation": "leaky_relu"}
+"""As large as that of BINN's program"""
 _LONG = {"steps": 15_000, "patience": None}
 _MORE = {"steps": 20_000, "patience": None}
 _ENSEMBLE = {"method": "deep_ensemble", "batch_sites": 64, "patience": None}
@@ -46,9 +48,9 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "MC dropout, rate 0.4": ({}, {"method": "mc_dropout", "rate": 0.4}),
     "MC dropout, rate learned": ({}, {"method": "mc_dropout", "rate": "learned", "steps": 10_000, "patience": None}),
     "MC dropout, batches": ({}, {"method": "mc_dropout", "batch_sites": 128, **_LONG}),
-    "MC dropout, 3 × 128 units": (_BINN_NETWORK, {"method": "mc_dropout", "learning_rate": 0.003}),
+    "MC dropout, 3 × 128 units": (BINN_NETWORK, {"method": "mc_dropout", "learning_rate": 0.003}),
     "MC dropout, 3 × 128 units, batches": (
-        _BINN_NETWORK,
+        BINN_NETWORK,
         {"method": "mc_dropout", "learning_rate": 0.003, "batch_sites": 128, **_LONG},
     ),
     "deep ensemble, batches": ({}, {**_ENSEMBLE, "steps": 6000}),
