@@ -203,9 +203,9 @@ def test_the_cost_of_the_protocol_is_that_of_its_solutions(study: ModuleType) ->
 
     measured = {
         ("dense solution", 16): {"monthly_seconds": 1e-3, "compiled_seconds": 2e-4},
-        ("PRODA's draws", 64): {"seconds": 128.0, "ess_median": 100.0, "r_hat_high": 1.1},
-        (efficiency.HMC, 64): {"seconds": 64.0, "cores": 2, "ess_median": 1000.0, "r_hat_high": 1.01},
-        (efficiency.HMC_SHORT, 64): {"seconds": 32.0, "ess_median": 150.0, "r_hat_high": 1.02},
+        ("PRODA's draws", 64): {"seconds": 128.0, "ess_median": 100.0, "r_hat_high": 1.1, "converged": 0.0},
+        (efficiency.HMC, 64): {"seconds": 64.0, "cores": 2, "ess_median": 1000.0, "r_hat_high": 1.01, "converged": 1.0},
+        (efficiency.HMC_SHORT, 64): {"seconds": 32.0, "ess_median": 150.0, "r_hat_high": 1.02, "converged": 0.5},
     }
     rows = [
         {"case": case, "sites": sites, "measure": name, "value": number}
@@ -215,8 +215,24 @@ def test_the_cost_of_the_protocol_is_that_of_its_solutions(study: ModuleType) ->
     lines = efficiency.costs(pd.DataFrame(rows))
     assert lines[efficiency.PROTOCOL]["seconds"] == pytest.approx(3 * 70_000 * 1e-3 / 2)
     assert lines[efficiency.COMPILED]["seconds"] == pytest.approx(3 * 70_000 * 2e-4 / 2)
-    assert lines[efficiency.FAST] == {"seconds": 2.0, "ess": 100.0, "r_hat": 1.1, "remark": "64 profiles"}
+    remark = "64 profiles, 0 % of them converged"
+    assert lines[efficiency.FAST] == {"seconds": 2.0, "ess": 100.0, "r_hat": 1.1, "remark": remark}
     assert lines[efficiency.HMC]["seconds"] == 1.0
+
+
+def test_a_training_step_is_set_against_the_published_one(study: ModuleType) -> None:
+    import efficiency
+
+    seconds = {
+        name: efficiency.PUBLISHED_STEP / times for name, times in zip(efficiency.STEPS, (1e3, 500, 70), strict=True)
+    }
+    rows = [
+        {"case": f"training step, {name}", "measure": "step_seconds", "value": number, "error": 1e-7}
+        for name, number in seconds.items()
+    ]
+    table, found = efficiency.training_steps(pd.DataFrame(rows))
+    assert table["faster by"].tolist() == ["1", "1,000", "500", "70"]
+    assert found == pytest.approx(seconds)
 
 
 def test_the_program_that_is_timed_is_the_published_model(study: ModuleType) -> None:

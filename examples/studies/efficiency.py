@@ -23,7 +23,7 @@ import jax
 import numpy as np
 import pandas as pd
 from monthly_program import profile, solution
-from study import Case, Page, Study, main, value
+from study import Case, Page, Study, main, share, value
 from ways import BINN_NETWORK, SMALL, about, devices, fitted, frame, some, way, worth
 
 import binn_prob as bp
@@ -204,8 +204,9 @@ def page(rows: pd.DataFrame) -> Page:
         ),
     ]
     caption = (
-        f"Cost of a posterior of one profile on {cores} cores (the protocol's solution is timed on one, and divided by "
-        f"{cores}), and its worth: median over the profiles, R-hat at the 95th percentile"
+        f"Cost of a posterior of one profile on {cores} cores (the protocol's dense solution is timed on one, and "
+        f"divided by {cores}; with the fast solution its chains mostly use one), and its worth: median over the "
+        "profiles, R-hat at the 95th percentile"
     )
     return Page(
         {caption: table, "Training of BINN: one profile forward and backward": training},
@@ -232,7 +233,8 @@ def costs(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
         seconds = CHAINS * SOLVES * held["dense solution", solution_seconds] / held[HMC, "cores"]
         found[name] = line(seconds, "PRODA's draws", "extrapolated")
     for name, case in {FAST: "PRODA's draws", HMC: HMC, HMC_SHORT: HMC_SHORT}.items():
-        found[name] = line(held[case, "seconds"] / sites[case], case, f"{sites[case]} profiles")
+        remark = f"{sites[case]} profiles, {share(held[case, 'converged'])} of them converged"
+        found[name] = line(held[case, "seconds"] / sites[case], case, remark)
     for name in (*METHODS, "NUTS, 64 sites"):
         if (name, "seconds") in held.index:
             remark = f"{sites[name]} profiles, {'' if held[name, 'converged'] else 'not '}converged"

@@ -1,6 +1,6 @@
 """What PRODA's sampler does to the widths of the posteriors of single profiles.
 
-    python examples/studies/proda_sampler.py             50 New York profiles: about an hour on two cores
+    python examples/studies/proda_sampler.py             50 New York profiles: half an hour of one core
     python examples/studies/proda_sampler.py --small     4 profiles and short chains
 
 PRODA's own posterior of a profile, with its likelihood, ranges and column, is sampled by Hamiltonian Monte Carlo and by
