@@ -29,6 +29,7 @@ from ways import BINN_NETWORK, SMALL, about, devices, fitted, frame, some, way, 
 import binn_prob as bp
 from binn_prob import clm5
 from binn_prob.clm5.dense import dense_steady_state
+from binn_prob.fitting import as_model
 from binn_prob.results.drawing import panels, styled
 from binn_prob.results.scores import Score
 
@@ -156,7 +157,7 @@ def step(
     What every training begins with, compilation above all, takes as long for a short one; a first one is not counted.
     """
     profiles = bp.data.load("new-york", sites=sites, seed=seed)
-    model = bp.models.BINN(**(network or {}))
+    model = as_model("binn", network)
 
     def seconds(steps: int) -> float:
         how: dict[str, Any] = {"steps": steps, "patience": None, "batch_sites": batch_sites}
