@@ -297,6 +297,10 @@ class TestRecovery(SmallRun):
     name = "recovery"
 
 
+class TestSensitivity(SmallRun):
+    name = "sensitivity"
+
+
 class TestSkill(SmallRun):
     name = "skill"
 

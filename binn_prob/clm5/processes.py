@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,7 @@ from binn_prob.clm5.transfers import TRANSFERS, fraction
 from binn_prob.clm5.transport import Column
 from binn_prob.errors import InputError
 
-__all__ = ["PROCESSES", "PROCESS_NAMES", "Process", "processes", "processes_of"]
+__all__ = ["PROCESSES", "PROCESS_NAMES", "Formulas", "Process", "check_formulas", "processes", "processes_of"]
 
 Formulas = Literal["corrected", "published"]
 
@@ -111,10 +111,21 @@ def processes(
 
 def processes_of(parameters: ArrayLike, pools: Array, soil: SoilColumn, formulas: Formulas = "corrected") -> Array:
     """Compute the six processes (site, process) from pools (site, pool, layer) solved for; see :func:`processes`."""
-    if formulas not in ("corrected", "published"):
-        raise InputError(f"formulas {formulas!r}", "'corrected' or 'published'", "choose one of them")
+    check_formulas(formulas)
     values: Array = _processes_of(jnp.asarray(parameters), pools, soil, formulas)
     return values
+
+
+def check_formulas(formulas: str) -> None:
+    """Refuse formulas that are neither corrected nor published.
+
+    Raises
+    ------
+    InputError
+        If there are no such formulas.
+    """
+    if formulas not in get_args(Formulas):
+        raise InputError(f"formulas {formulas!r}", "'corrected' or 'published'", "choose one of them")
 
 
 @partial(jax.jit, static_argnames="formulas")

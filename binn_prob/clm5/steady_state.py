@@ -12,7 +12,7 @@ Internally the site is the last axis, so that the recurrences over layers run ov
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -33,7 +33,7 @@ from binn_prob.clm5.transfers import TRANSFERS, fraction, inflows, respired_frac
 from binn_prob.clm5.transport import Column, Mixing, check_column, exchange_rates, prepare_mixing
 from binn_prob.errors import InputError
 
-__all__ = ["SoilColumn", "System", "multiply", "prepare", "solve", "steady_state", "system"]
+__all__ = ["SoilColumn", "System", "multiply", "prepare", "solve", "solver", "source", "steady_state", "system"]
 
 _WOODY, _LITTER, _SOIL = range(1), range(1, 4), range(4, 7)
 
@@ -53,7 +53,7 @@ class SoilColumn:
 
 
 class System(NamedTuple):
-    """The matrix ``V - A K``; the site is the last axis."""
+    """The matrix ``V - A K + storage``; the site is the last axis."""
 
     rate: Array
     """decomposition rates (pool, layer, site) [day-1]"""
@@ -61,6 +61,9 @@ class System(NamedTuple):
     """the parameters that are transfer fractions, each (site,)"""
     exchange: Array
     """exchange with the layers above and below (direction, layer, site) [day-1]"""
+    storage: Array | float = 0.0
+    """what stays in the pools for each unit of time: the reciprocal of an implicit time step, 0 in the steady state
+    [day-1]"""
 
 
 def prepare(forcing: Forcing, column: Column = "closed") -> SoilColumn:
@@ -144,17 +147,34 @@ def solve(parameters: ArrayLike, soil: SoilColumn) -> Array:
 @jax.jit  # a new batch of the same shape compiles nothing, wherever it comes from
 def _solve_column(parameters: Array, soil: SoilColumn) -> Array:
     by_name = named(parameters)
-    matrix = system(by_name, soil)
-    source = jnp.zeros_like(matrix.rate).at[: LITTER.stop].set(litter_source(by_name, soil.litter))
+    pools = solver(system(by_name, soil))(source(by_name, soil))
+    return jnp.transpose(pools, (2, 0, 1))
+
+
+def solver(matrix: System) -> Callable[[Array], Array]:
+    """Eliminate a matrix once, and return what solves with it for any right-hand side (pool, layer, site).
+
+    Differentiable in the matrix and in the right-hand side.
+    """
     fixed = jax.lax.stop_gradient(matrix)
     factors = _eliminate_litter(fixed), _eliminate_soil(fixed)
-    pools = jax.lax.custom_linear_solve(
-        lambda carbon: multiply(matrix, carbon),
-        source,
-        solve=lambda _, right: _solve(fixed, factors, right),
-        transpose_solve=lambda _, right: _solve_transposed(fixed, factors, right),
-    )
-    return jnp.transpose(pools, (2, 0, 1))
+
+    def solution(right: Array) -> Array:
+        solved: Array = jax.lax.custom_linear_solve(
+            lambda carbon: multiply(matrix, carbon),
+            right,
+            solve=lambda _, right: _solve(fixed, factors, right),
+            transpose_solve=lambda _, right: _solve_transposed(fixed, factors, right),
+        )
+        return solved
+
+    return solution
+
+
+def source(parameters: Mapping[str, Array], soil: SoilColumn) -> Array:
+    """Litter input of every pool and layer [g C m-3 day-1], (pool, layer, site)."""
+    litter = litter_source(parameters, soil.litter)
+    return jnp.concatenate([litter, jnp.zeros((len(POOLS) - len(litter), *litter.shape[1:]), litter.dtype)])
 
 
 def system(parameters: Mapping[str, Array], soil: SoilColumn) -> System:
@@ -171,7 +191,7 @@ def system(parameters: Mapping[str, Array], soil: SoilColumn) -> System:
 
 
 def multiply(matrix: System, carbon: Array) -> Array:
-    """Multiply ``V - A K`` with pools (pool, layer, site): what decomposition and mixing take away [g C m-3 day-1]."""
+    """Multiply the matrix with pools (pool, layer, site): what decomposition and mixing take away [g C m-3 day-1]."""
     decomposed = matrix.rate * carbon
     gained = inflows(matrix.fractions, decomposed, slice(None), slice(None))
     mixing = carbon[LITTER.start :]
@@ -179,14 +199,14 @@ def multiply(matrix: System, carbon: Array) -> Array:
     step = jnp.concatenate([edge, jnp.diff(mixing, axis=1), edge], axis=1)
     up, down = matrix.exchange
     mixed = up * step[:, :-1] - down * step[:, 1:]
-    return (decomposed - gained).at[LITTER.start :].add(mixed)
+    return (decomposed - gained + matrix.storage * carbon).at[LITTER.start :].add(mixed)
 
 
 def _eliminate_litter(matrix: System) -> elimination.Factors:
     """Eliminate the litter pools: they stand side by side on the site axis, each a block of one."""
     rate = _side_by_side(matrix.rate[LITTER])
     up, down = jnp.tile(matrix.exchange, _LITTER_POOLS)
-    return elimination.factorise(rate[None], rate, up, down)
+    return elimination.factorise(rate[None], rate + matrix.storage, up, down)
 
 
 def _eliminate_soil(matrix: System) -> elimination.Factors:
@@ -197,17 +217,18 @@ def _eliminate_soil(matrix: System) -> elimination.Factors:
         if row.donor >= SOIL.start:
             donor, receiver = row.donor - SOIL.start, row.receiver - SOIL.start
             transfer[receiver][donor] = fraction(matrix.fractions, row) * rate[donor]
-    excess = respired_fractions(matrix.fractions)[SOIL, None] * rate
+    excess = respired_fractions(matrix.fractions)[SOIL, None] * rate + matrix.storage
     return elimination.factorise(jnp.array(transfer), excess, *matrix.exchange)
 
 
 def _solve(matrix: System, factors: tuple[elimination.Factors, elimination.Factors], right: Array) -> Array:
     """Solve from woody debris to soil."""
     litter_factors, soil_factors = factors
-    woody = right[WOODY] / matrix.rate[WOODY]
-    litter_right = right[LITTER] + inflows(matrix.fractions, right, WOODY, LITTER)  # debris is passed on whole
+    leaves = matrix.rate[WOODY] + matrix.storage
+    woody, debris = right[WOODY] / leaves, right[WOODY] * (matrix.rate[WOODY] / leaves)  # decomposed whole if unstored
+    litter_right = right[LITTER] + inflows(matrix.fractions, debris, WOODY, LITTER)
     litter = _apart(elimination.solve(litter_factors, _side_by_side(litter_right)))
-    decomposed = jnp.concatenate([right[WOODY], matrix.rate[LITTER] * litter])
+    decomposed = jnp.concatenate([debris, matrix.rate[LITTER] * litter])
     soil_right = right[SOIL] + inflows(matrix.fractions, decomposed, LITTER, SOIL)
     return jnp.concatenate([woody, litter, elimination.solve(soil_factors, soil_right)])
 
@@ -226,7 +247,7 @@ def _solve_transposed(matrix: System, factors: tuple[elimination.Factors, elimin
     litter_right = jnp.stack([received(donor) for donor in range(LITTER.start, LITTER.stop)])
     litter = _apart(elimination.solve_transposed(litter_factors, _side_by_side(litter_right)))
     solution.update(enumerate(litter, start=LITTER.start))
-    solution[0] = received(0) / matrix.rate[0]
+    solution[0] = received(0) / (matrix.rate[0] + matrix.storage)
     return jnp.stack([solution[pool] for pool in range(len(POOLS))])
 
 

@@ -22,6 +22,7 @@ from binn_prob.results.posterior import HELD_OUT, parts
 from binn_prob.results.posterior_figures import correlations, forest, marginals
 from binn_prob.results.prediction_figures import coverage_curves, observed_predicted, profiles, transforms
 from binn_prob.results.recovery import truth_known
+from binn_prob.results.sensitivity_figures import sensitivity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CAPTIONS", "PART_LABELS", "RESOLUTION", "chains", "colours", "correlations", "cost", "coverage_curves",
     "deviations_against_reference", "energies", "every", "forest", "label", "losses", "maps", "marginals",
-    "observed_predicted", "pdf", "png", "processes_against_reference", "profiles", "ranks", "recovered", "transforms",
+    "observed_predicted", "pdf", "png", "processes_against_reference", "profiles", "ranks", "recovered", "sensitivity",
+    "transforms",
 ]  # fmt: skip
 
 CAPTIONS = {

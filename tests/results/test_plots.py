@@ -7,7 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+import xarray as xr
 
+from binn_prob.clm5 import NAMES, QUANTITIES
 from binn_prob.errors import InputError
 from binn_prob.results import convergence, plots, prediction_figures
 from binn_prob.results.compare import compare
@@ -248,6 +250,23 @@ def test_maps_are_cells_on_a_grid_and_dots_elsewhere(tree_of):
     tree["posterior"] = sites.drop_vars("longitude")
     with pytest.raises(InputError, match="unknown place"):
         plots.maps(tree)
+
+
+def test_sensitivity_is_drawn_in_order():
+    shares = np.random.default_rng(0).uniform(size=(3, len(QUANTITIES), len(NAMES)))
+    shares[:, QUANTITIES.index("plant_carbon_input")] = np.nan
+    coordinates = {"quantity": list(QUANTITIES), "parameter": list(NAMES)}
+    for name in ("total_order", "local"):
+        found = xr.Dataset({name: (("site", "quantity", "parameter"), shares)}, coordinates)
+        figure = plots.sensitivity(found)
+        titles = [axis.get_title() for axis in figure.axes]
+        assert titles == [one.replace("_", " ") for one in QUANTITIES if one != "plant_carbon_input"]
+        bars = [bar.get_width() for bar in figure.axes[0].patches]
+        assert bars == sorted(shares[:, 0].mean(axis=0), reverse=True)[: len(bars)]
+        first = figure.axes[0].get_yticklabels()[0].get_text()
+        assert first == NAMES[shares[:, 0].mean(axis=0).argmax()]
+    with pytest.raises(InputError, match="a dataset of other"):
+        plots.sensitivity(found.rename({name: "other"}))
 
 
 def test_energies_need_to_be_recorded(trees, tree_of):
