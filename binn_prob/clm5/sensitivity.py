@@ -11,6 +11,7 @@ Two questions, one answer each:
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -20,7 +21,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from binn_prob.clm5.forcing import Forcing
-from binn_prob.clm5.layers import LAYERS, NODE_DEPTH, THICKNESS
+from binn_prob.clm5.layers import INTERFACE_DEPTH, LAYERS, NODE_DEPTH, THICKNESS
 from binn_prob.clm5.parameters import NAMES, physical, ranges
 from binn_prob.clm5.processes import PROCESS_NAMES, processes_of
 from binn_prob.clm5.profile import soil_organic_carbon
@@ -34,14 +35,18 @@ if TYPE_CHECKING:
 __all__ = ["QUANTITIES", "sensitivity", "sobol_indices"]
 
 QUANTITIES = ("soil_organic_carbon", *PROCESS_NAMES)
-"""What is looked at: the carbon of the three soil pools of the whole column [g C m-2], and the six processes"""
+"""What is looked at: the carbon of the three soil pools of the column [g C m-2], and the six processes"""
 
 _AT_ONCE = 64
 """Parameter vectors that are solved for at a time, at all sites"""
 
 
 def sensitivity(
-    parameters: ArrayLike, forcing: Forcing, column: Column = "closed", ranges_name: str = "binn"
+    parameters: ArrayLike,
+    forcing: Forcing,
+    column: Column = "closed",
+    ranges_name: str = "binn",
+    depth: float = math.inf,
 ) -> xr.Dataset:
     """Return normalised local sensitivities: the slope of a logarithm over the range of a parameter.
 
@@ -55,6 +60,8 @@ def sensitivity(
         See :func:`binn_prob.clm5.prepare`.
     ranges_name : {"binn", "proda"}
         Whose ranges the slopes refer to.
+    depth : float
+        Down to which soil organic carbon is counted [m].
 
     Returns
     -------
@@ -65,12 +72,12 @@ def sensitivity(
     Raises
     ------
     InputError
-        If the shapes do not fit, or there is no such column or range.
+        If the shapes do not fit, ``depth`` is not positive, or there is no such column or range.
     """
     import xarray as xr
 
     parameters, soil = jnp.asarray(parameters, float), prepare(forcing, column)
-    every, layers = _local(parameters, soil, jnp.asarray(np.ptp(ranges(ranges_name), axis=1)))
+    every, layers = _local(parameters, soil, jnp.asarray(np.ptp(ranges(ranges_name), axis=1)), _counted(depth))
     below = np.asarray(~soil.active).T[:, :, None]
     found: xr.Dataset = xr.Dataset(
         {
@@ -83,13 +90,13 @@ def sensitivity(
 
 
 @jax.jit
-def _local(parameters: Array, soil: SoilColumn, widths: Array) -> tuple[Array, Array]:
+def _local(parameters: Array, soil: SoilColumn, widths: Array, counted: Array) -> tuple[Array, Array]:
     """Return the slopes of all quantities and of the carbon of all layers, (site, of, parameter)."""
 
     def logarithms(parameters: Array) -> tuple[Array, Array]:
         pools = solve(parameters, soil)
         soc = soil_organic_carbon(pools)
-        return _logarithms(parameters, pools, soil), jnp.log(jnp.where(soc > 0.0, soc, 1.0))
+        return _logarithms(parameters, pools, soil, counted), jnp.log(jnp.where(soc > 0.0, soc, 1.0))
 
     def along(direction: Array) -> tuple[Array, Array]:
         tangent = jnp.broadcast_to(direction, parameters.shape)
@@ -107,6 +114,7 @@ def sobol_indices(
     seed: int = 0,
     column: Column = "closed",
     ranges_name: str = "binn",
+    depth: float = math.inf,
 ) -> xr.Dataset:
     """Return the shares of the variance of the logarithm of each quantity, by site.
 
@@ -123,6 +131,8 @@ def sobol_indices(
         See :func:`binn_prob.clm5.prepare`.
     ranges_name : {"binn", "proda"}
         Whose ranges the parameters are drawn from, uniformly and independently.
+    depth : float
+        Down to which soil organic carbon is counted [m].
 
     Returns
     -------
@@ -133,7 +143,8 @@ def sobol_indices(
     Raises
     ------
     InputError
-        If ``samples`` is not a power of two, there are fewer than two repeats, or no such column or range.
+        If ``samples`` is not a power of two, there are fewer than two repeats, ``depth`` is not positive, or there is
+        no such column or range.
     """
     import xarray as xr
     from scipy import stats
@@ -142,12 +153,14 @@ def sobol_indices(
         raise InputError(f"samples {samples}", "a power of two", "give for example 256")
     if repeats < 2:
         raise InputError(f"repeats {repeats}", "at least 2", "give more, for the error is that over them")
-    soil = prepare(forcing, column)
+    soil, counted = prepare(forcing, column), _counted(depth)
     shape = (soil.active.shape[-1], len(QUANTITIES), len(NAMES))
     varies = np.broadcast_to((np.array(QUANTITIES) != PROCESS_NAMES[0])[:, None], shape)
 
     def quantities(units: np.ndarray) -> np.ndarray:
-        return np.array(_sampled(physical(units.T, ranges_name), soil)).reshape(len(units.T), -1).T  # SciPy writes
+        return (
+            np.array(_sampled(physical(units.T, ranges_name), soil, counted)).reshape(len(units.T), -1).T
+        )  # SciPy writes
 
     found: dict[str, Any] = {"first_order": [], "total_order": []}
     for generator in np.random.default_rng(seed).spawn(repeats):
@@ -167,17 +180,24 @@ def sobol_indices(
 
 
 @jax.jit
-def _sampled(parameters: Array, soil: SoilColumn) -> Array:
+def _sampled(parameters: Array, soil: SoilColumn, counted: Array) -> Array:
     """Return the logarithms of all quantities for parameters (sample, parameter), (sample, site, quantity)."""
 
     def at_all_sites(one: Array) -> Array:
         everywhere = jnp.broadcast_to(one, (soil.active.shape[-1], len(NAMES)))
-        return _logarithms(everywhere, solve(everywhere, soil), soil)
+        return _logarithms(everywhere, solve(everywhere, soil), soil, counted)
 
     found: Array = jax.lax.map(at_all_sites, parameters, batch_size=_AT_ONCE)
     return found
 
 
-def _logarithms(parameters: Array, pools: Array, soil: SoilColumn) -> Array:
-    stock = jnp.sum(soil_organic_carbon(pools) * THICKNESS[:LAYERS], axis=-1)
+def _counted(depth: float) -> Array:
+    """Return how much of each layer lies above a depth [m], (layer,)."""
+    if not depth > 0.0:
+        raise InputError(f"depth {depth}", "a positive depth in metres", "give for example 1.0")
+    return jnp.clip(depth - (INTERFACE_DEPTH - THICKNESS)[:LAYERS], 0.0, THICKNESS[:LAYERS])
+
+
+def _logarithms(parameters: Array, pools: Array, soil: SoilColumn, counted: Array) -> Array:
+    stock = jnp.sum(soil_organic_carbon(pools) * counted, axis=-1)
     return jnp.log(jnp.concatenate([stock[:, None], processes_of(parameters, pools, soil)], axis=-1))

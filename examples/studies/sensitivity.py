@@ -9,8 +9,8 @@ BINN's ranges, and slopes are taken at CLM5's own defaults where these lie insid
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,10 +20,9 @@ from study import Case, Page, Study, main, value
 import binn_prob as bp
 from binn_prob import clm5
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 VARIANCE, SLOPES = "Sobol indices", "local slopes"
+SHALLOW = {"whole column": None, "upper metre": 1.0, "upper 0.3 m": 0.3}
+"""How deep carbon is counted [m]"""
 CARBON = "soil_organic_carbon"
 LEAST = 5e-4
 """Shares below this are written as 0"""
@@ -34,8 +33,12 @@ PUBLISHED = ("w-scaling", "tau4s3", "fs1s3", "efolding")
 def cases(small: bool) -> list[Case]:
     """Return the variance and the slopes at the same profiles."""
     sites = {"sites": 4 if small else 64, "seed": 0}
+    samples = {"samples": 16 if small else 1024, "repeats": 2 if small else 4}
     return [
-        Case(VARIANCE, variance, {**sites, "samples": 16 if small else 1024, "repeats": 2 if small else 4}),
+        *(
+            Case(f"{VARIANCE}, {name}", variance, {**sites, **samples, "depth": depth})
+            for name, depth in SHALLOW.items()
+        ),
         Case(SLOPES, slopes, sites),
     ]
 
@@ -44,9 +47,10 @@ def _forcing(sites: int, seed: int) -> clm5.Forcing:
     return clm5.Forcing.from_dataset(bp.data.load("new-york", sites=sites, seed=seed))
 
 
-def variance(folder: Path, sites: int, samples: int, repeats: int, seed: int) -> pd.DataFrame:
+def variance(folder: Path, sites: int, samples: int, repeats: int, depth: float | None, seed: int) -> pd.DataFrame:
     """Share out the variance of every quantity among the parameters."""
-    return clm5.sobol_indices(_forcing(sites, seed), samples, repeats, seed).to_dataframe().reset_index()
+    found = clm5.sobol_indices(_forcing(sites, seed), samples, repeats, seed, depth=depth or math.inf)
+    return found.to_dataframe().reset_index()
 
 
 def slopes(folder: Path, sites: int, seed: int) -> pd.DataFrame:
@@ -58,52 +62,59 @@ def slopes(folder: Path, sites: int, seed: int) -> pd.DataFrame:
 
 def page(rows: pd.DataFrame) -> Page:
     """Rank the parameters."""
-    key = ["site", "quantity", "parameter"]
-    indices = xr.Dataset.from_dataframe(rows[rows["case"] == VARIANCE].set_index(key)).sel(parameter=list(clm5.NAMES))
-    local = xr.Dataset.from_dataframe(rows[rows["case"] == SLOPES].set_index(key)).sel(parameter=list(clm5.NAMES))
-    shown = list(clm5.QUANTITIES[:1] + clm5.QUANTITIES[2:])
-    order = _order(indices["total_order"].sel(quantity=CARBON).mean("site"))
-    errors = np.sqrt((indices[["first_order_error", "total_order_error"]] ** 2).mean("site") / indices.sizes["site"])
-    means = indices.mean("site")
+    found = {case: _labelled(some) for case, some in rows.groupby("case")}
+    by_depth = {name: found[f"{VARIANCE}, {name}"].mean("site") for name in SHALLOW}
+    whole = next(iter(by_depth.values()))
+    order = _order(whole)
+    slopes = found[SLOPES]["local"].sel(quantity=CARBON).mean("site")
     carbon = pd.DataFrame(
         {
-            "first order": [_cell(means, errors, "first_order", CARBON, name) for name in order],
-            "total order": [_cell(means, errors, "total_order", CARBON, name) for name in order],
-            "slope at the defaults": [
-                value(float(local["local"].sel(quantity=CARBON, parameter=name).mean())) for name in order
-            ],
+            "whole column, first order": [_cell(whole, "first_order", CARBON, name) for name in order],
+            **{
+                f"{depth}, total order": [_cell(of, "total_order", CARBON, name) for name in order]
+                for depth, of in by_depth.items()
+            },
+            "slope at the defaults": [value(float(slopes.sel(parameter=name))) for name in order],
         },
         pd.Index(order, name="parameter"),
     )
-    of_all = pd.DataFrame(
+    processes = pd.DataFrame(
         {
-            quantity.replace("_", " "): [_cell(means, errors, "total_order", quantity, name) for name in order]
-            for quantity in shown[1:]
+            process.replace("_", " "): [_cell(whole, "total_order", process, name) for name in order]
+            for process in clm5.PROCESS_NAMES[1:]
         },
         pd.Index(order, name="parameter"),
     )
+    ranks = "; ".join(f"{depth}: {', '.join(_order(of)[:6])}" for depth, of in by_depth.items())
     findings = [
-        (
-            "By their share of the variance of the logarithm of soil organic carbon, total order: "
-            f"{', '.join(order[:6])}; published: {', '.join(PUBLISHED)}."
-        ),
+        f"By their share of the variance of the logarithm of soil organic carbon, total order: {ranks}.",
+        f"Published: {', '.join(PUBLISHED)}.",
     ]
     tables = {
-        "Soil organic carbon of the column: shares of the variance of its logarithm, and slope over the range of the "
-        "parameter, means over the profiles": carbon,
-        "Processes: total order": of_all,
+        "Soil organic carbon: shares of the variance of its logarithm, and the slope of that of the whole column over "
+        "the range of the parameter, means over the profiles": carbon,
+        "Processes: shares of the variance of the logarithm, total order": processes,
     }
-    return Page(tables, {"Shares of the variance, total order": bp.plot.sensitivity(indices)}, findings)
+    figure = bp.plot.sensitivity(found[f"{VARIANCE}, {next(iter(SHALLOW))}"])
+    return Page(tables, {"Shares of the variance, total order": figure}, findings)
 
 
-def _order(values: xr.DataArray) -> list[str]:
-    ranked: Iterable[str] = values.to_series().sort_values(ascending=False, kind="stable").index
-    return [str(name) for name in ranked]
+def _labelled(rows: pd.DataFrame) -> xr.Dataset:
+    """Return the rows of a case as what they were made of."""
+    made = xr.Dataset.from_dataframe(rows.drop(columns="case").set_index(["site", "quantity", "parameter"]))
+    return made.sel(parameter=list(clm5.NAMES))
 
 
-def _cell(means: xr.Dataset, errors: xr.Dataset, name: str, quantity: str, parameter: str) -> str:
+def _order(means: xr.Dataset) -> list[str]:
+    """Return the parameters by their share of the variance of carbon."""
+    shares = means["total_order"].sel(quantity=CARBON).to_series()
+    return [str(name) for name in shares.sort_values(ascending=False, kind="stable").index]
+
+
+def _cell(means: xr.Dataset, name: str, quantity: str, parameter: str) -> str:
+    """Return a share and its error: that of a profile, for the same samples serve all profiles."""
     at = {"quantity": quantity, "parameter": parameter}
-    mean, error = float(means[name].sel(at)), float(errors[f"{name}_error"].sel(at))
+    mean, error = float(means[name].sel(at)), float(means[f"{name}_error"].sel(at))
     return "0" if abs(mean) < LEAST else f"{mean:.3f} ± {error:.3f}"
 
 

@@ -72,6 +72,15 @@ def test_slopes_refer_to_the_ranges(units: Array, forcing: Forcing, local: xr.Da
     np.testing.assert_allclose(of_proda["local"], local["local"] * wider, rtol=1e-10, atol=1e-12)
 
 
+def test_carbon_is_counted_down_to_a_depth(units: Array, forcing: Forcing, local: xr.Dataset) -> None:
+    """The uppermost layer ends at 0.02 m."""
+    shallow = sensitivity(physical(units), forcing, depth=0.02)
+    np.testing.assert_allclose(
+        shallow["local"].sel(quantity="soil_organic_carbon"), local["soc_layer"].isel(layer=0), rtol=1e-10, atol=1e-12
+    )
+    xr.testing.assert_allclose(sensitivity(physical(units), forcing, depth=8.6), local)
+
+
 @pytest.fixture(scope="module")
 def indices(forcing: Forcing) -> xr.Dataset:
     return sobol_indices(forcing, samples=64, repeats=2)
@@ -110,6 +119,7 @@ def test_the_same_seed_gives_the_same_indices(forcing: Forcing, indices: xr.Data
     [
         ({"samples": 100}, "samples 100; expected a power of two"),
         ({"repeats": 1}, "repeats 1"),
+        ({"depth": 0.0}, "depth 0.0"),
         ({"column": "open"}, "column 'open'"),
         ({"ranges_name": "clm6"}, "parameter ranges 'clm6'"),
     ],
