@@ -47,7 +47,7 @@ def table(cases: Sequence[Case], rows: Mapping[str, Row], command: str) -> str:
     return f"{text}\n\n{_origin(list(rows.values()), command)}\n"
 
 
-def rewrite(document: Path, block: str) -> None:
+def rewrite(document: Path, block: str, marker: str = BEGIN) -> None:
     """Put a block between the two markers of a document, in the place of what was there.
 
     Raises
@@ -56,12 +56,12 @@ def rewrite(document: Path, block: str) -> None:
         If the document is missing, or does not have each marker once, in this order.
     """
     text = document.read_text(encoding="utf-8") if document.is_file() else ""
-    before, begin, rest = text.partition(BEGIN)
+    before, begin, rest = text.partition(marker)
     _, end, after = rest.partition(END)
-    if not (begin and end) or BEGIN in after or END in before + after:
-        raise InputError(f"{document} without a place for the table", f"{BEGIN} … {END}, once", "add these two lines")
+    if not (begin and end) or marker in after or END in before + after:
+        raise InputError(f"{document} without a place for the table", f"{marker} … {END}, once", "add these two lines")
     with replacing(document) as temporary:
-        temporary.write_text(f"{before}{BEGIN}\n\n{block}\n{END}{after}", encoding="utf-8")
+        temporary.write_text(f"{before}{marker}\n\n{block}\n{END}{after}", encoding="utf-8")
 
 
 def _cells(case: Case, row: Row | None, reference: float | None) -> list[str]:

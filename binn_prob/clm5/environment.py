@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.custom_derivatives import SymbolicZero
 
 from binn_prob.clm5.forcing import Forcing
 from binn_prob.clm5.layers import DAYS_PER_YEAR, LAYERS, MONTHS, NODE_DEPTH
@@ -89,11 +92,41 @@ def modifiers(parameters: Mapping[str, Array], environment: Environment) -> tupl
     tuple of arrays (layer, site) [1]
         For pools that feel no nitrogen limitation (woody debris, soil), and for the litter pools.
     """
-    scalar = temperature_scalar(parameters["q10"], environment) * water_scalar(parameters["w-scaling"], environment)
     depth = depth_scalar(parameters["efolding"]) / MONTHS
-    unlimited = depth * jnp.sum(scalar * environment.oxygen, axis=1)
-    limited = depth * jnp.sum(scalar * environment.oxygen_nitrogen, axis=1)
-    return unlimited, limited
+    unlimited, limited = _annual_sums(parameters["q10"], parameters["w-scaling"], environment)
+    return depth * unlimited, depth * limited
+
+
+@jax.custom_jvp
+def _annual_sums(q10: Array, w_scaling: Array, environment: Environment) -> tuple[Array, Array]:
+    """Add up over the months the scalars but for depth, without and with nitrogen, each (layer, site).
+
+    The rule below takes the slopes by the two parameters along with the sums, so that nothing monthly is kept for the
+    reverse mode.
+    """
+    return _sums(temperature_scalar(q10, environment) * water_scalar(w_scaling, environment), environment)
+
+
+@partial(_annual_sums.defjvp, symbolic_zeros=True)
+def _sums_and_slopes(primals: Any, tangents: Any) -> tuple[Any, Any]:
+    q10, w_scaling, environment = primals
+    if not all(isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(tangents[2])):  # derivatives by climate
+        return jax.jvp(_annual_sums.fun, primals, jax.tree.map(_instantiated, tangents))
+    temperature, water = temperature_scalar(q10, environment), water_scalar(w_scaling, environment)
+    unclipped = jnp.where(w_scaling * environment.water_scalar < 1.0, environment.water_scalar, 0.0)
+    sums = _sums(temperature * water, environment)
+    by_log_q10 = _sums(environment.temperature_exponent * temperature * water, environment)
+    by_w_scaling = _sums(temperature * unclipped, environment)
+    of_log_q10, of_w_scaling = _instantiated(tangents[0]) / q10, _instantiated(tangents[1])
+    return sums, tuple(a * of_log_q10 + b * of_w_scaling for a, b in zip(by_log_q10, by_w_scaling, strict=True))
+
+
+def _sums(scalar: Array, environment: Environment) -> tuple[Array, Array]:
+    return jnp.sum(scalar * environment.oxygen, axis=1), jnp.sum(scalar * environment.oxygen_nitrogen, axis=1)
+
+
+def _instantiated(tangent: Any) -> Any:
+    return jnp.zeros(tangent.shape, tangent.dtype) if isinstance(tangent, SymbolicZero) else tangent
 
 
 def decomposition_rates(parameters: Mapping[str, Array], environment: Environment) -> Array:

@@ -6,7 +6,8 @@ so each has a tridiagonal system; the three soil pools form one block-tridiagona
 solved in that order by :mod:`binn_prob.clm5.elimination`.  Derivatives, forward and reverse, follow from the implicit
 function theorem: one more solve, with the transposed matrix in reverse mode, reusing the elimination.
 
-Internally the site is the last axis, so that the recurrences over layers run over contiguous memory.
+Internally the site is the last axis, so that the recurrences over layers run over contiguous memory.  Many sites are
+solved for in chunks.
 :mod:`binn_prob.clm5.dense` holds the plain version of the same system.
 """
 
@@ -38,6 +39,13 @@ __all__ = ["SoilColumn", "System", "multiply", "prepare", "solve", "solver", "so
 _WOODY, _LITTER, _SOIL = range(1), range(1, 4), range(4, 7)
 
 _LITTER_POOLS = LITTER.stop - LITTER.start
+
+CHUNK = 256
+"""Sites that a CPU solves for at a time: what they need stays in the cache of a core"""
+CHUNK_OF_AN_ACCELERATOR = 65_536
+"""The same where there are thousands of cores, and memory is what ends"""
+KEPT = 16
+"""Chunks whose factors are kept for the reverse mode"""
 
 
 @jax.tree_util.register_dataclass
@@ -146,6 +154,24 @@ def solve(parameters: ArrayLike, soil: SoilColumn) -> Array:
 
 @jax.jit  # a new batch of the same shape compiles nothing, wherever it comes from
 def _solve_column(parameters: Array, soil: SoilColumn) -> Array:
+    sites = len(parameters)
+    chunks = -(-sites // (CHUNK if jax.default_backend() == "cpu" else CHUNK_OF_AN_ACCELERATOR))
+    if chunks <= 1:
+        return _solve_chunk(parameters, soil)
+    size = -(-sites // chunks)
+    last = sites - size * (chunks - 1)
+
+    def chunk(first: Array) -> Array:
+        its_soil = jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, first, size, axis=-1), soil)
+        return _solve_chunk(jax.lax.dynamic_slice_in_dim(parameters, first, size), its_soil)
+
+    if chunks > KEPT:  # solved again for the reverse mode, which is then cheaper than keeping what was worked out
+        chunk = jax.checkpoint(chunk)
+    pools = jax.lax.map(chunk, jnp.minimum(size * jnp.arange(chunks), sites - size))  # the last two may overlap
+    return jnp.concatenate([pools[:-1].reshape(-1, *pools.shape[2:]), pools[-1, size - last :]])
+
+
+def _solve_chunk(parameters: Array, soil: SoilColumn) -> Array:
     by_name = named(parameters)
     pools = solver(system(by_name, soil))(source(by_name, soil))
     return jnp.transpose(pools, (2, 0, 1))

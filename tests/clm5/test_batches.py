@@ -34,6 +34,22 @@ def test_many_draws_at_once_equal_one_after_the_other(
     np.testing.assert_allclose(at_once, jnp.stack([solve(draw, soil) for draw in draws]), rtol=1e-14)
 
 
+@pytest.mark.parametrize("sites", [257, 700, 5000])
+def test_many_sites_are_solved_for_in_chunks(
+    sites: int, make_forcing: MakeForcing, unit_parameters: UnitParameters, pull: Any
+) -> None:
+    """The first and the last sites of a large batch, and their gradients, are those of a small one."""
+    forcing, units = make_forcing(sites), jnp.asarray(unit_parameters(sites))
+    pools = steady_state(physical(units), forcing)
+    gradients = pull(units, jnp.ones((sites, LAYERS)), prepare(forcing))
+    for chosen in (slice(SITES), slice(sites - SITES, None)):
+        few = jax.tree.map(lambda array, chosen=chosen: array[chosen], forcing)
+        np.testing.assert_allclose(pools[chosen], steady_state(physical(units[chosen]), few), rtol=1e-12)
+        alone = pull(units[chosen], jnp.ones((SITES, LAYERS)), prepare(few))
+        np.testing.assert_allclose(gradients[chosen], alone, rtol=1e-9, atol=1e-9)
+    assert (pools[:, :, 0] > 0).any(axis=1).all()
+
+
 @pytest.fixture(scope="module")
 def compilations() -> list[str]:
     """Grows by one entry with everything that JAX compiles."""

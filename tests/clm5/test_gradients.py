@@ -7,6 +7,7 @@ differences and with those of the plain system, and the second derivatives are t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -114,6 +115,28 @@ def test_equals_the_gradient_of_lu(make_forcing: MakeForcing, smooth: Array, pul
     plain = jax.jit(jax.grad(total))(units)
     got = pull(units, jnp.ones((SITES, LAYERS)), prepare(forcing))
     np.testing.assert_allclose(got, plain, rtol=1e-8, atol=1e-8)
+
+
+def test_derivatives_by_the_climate(make_forcing: MakeForcing, smooth: Array) -> None:
+    """Sensitivities to temperature and moisture, which the solver does not need itself, are right as well."""
+    forcing = make_forcing(water_scalar=WATER)
+    random = np.random.default_rng(6)
+    shape = forcing.soil_temperature.shape
+    directions = jnp.asarray(random.normal(size=shape)), jnp.asarray(random.normal(size=shape)) / 100
+
+    @jax.jit
+    def total(size: Array) -> Array:
+        climate = replace(
+            forcing,
+            soil_temperature=forcing.soil_temperature + size * directions[0],
+            water_scalar=forcing.water_scalar * (1.0 + size * directions[1]),
+        )
+        soc = soil_organic_carbon(solve(physical(smooth), prepare(climate)))
+        return jnp.sum(jnp.log(jnp.where(soc > 0.0, soc, 1.0)))
+
+    expected = slope(total, jnp.asarray(0.0), jnp.asarray(1.0), 1e-3)
+    for got in (jax.grad(total)(0.0), jax.jvp(total, (0.0,), (1.0,))[1]):
+        np.testing.assert_allclose(got, expected, rtol=1e-7)
 
 
 # --- second derivatives -----------------------------------------------------------------------------------------------

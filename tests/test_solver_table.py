@@ -1,0 +1,44 @@
+"""The table of the solver's times: what is made of what pytest-benchmark has measured."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        yield importlib.import_module("solver")
+
+
+def test_times_become_ratios(bench: ModuleType, tmp_path: Path) -> None:
+    def one(name: str, seconds: float, sites: int | None = 2, **extra: float) -> dict[str, object]:
+        label = f"test_{name}" + (f"[{sites}]" if sites else "")
+        params = {"sites": sites} if sites else None
+        return {"name": label, "params": params, "stats": {"median": seconds}, "extra_info": extra}
+
+    listed = [
+        one("forward", 1e-5), one("forward", 5e-5, 20), one("value_and_gradient", 3e-5, bytes=8000),
+        one("value_and_gradient", 1e-4, 20, bytes=40_000), one("dense", 1e-3), one("lapack", 2e-3),
+        one("compilation", 2.5, None),
+    ]  # fmt: skip
+    path = tmp_path / "timings.json"
+    path.write_text(json.dumps({"benchmarks": listed}), encoding="utf-8")
+    block = bench.block({("float64", 2): bench.read(path)})
+    assert "**float64, 2 threads; compilation of value and gradient: 2.5 s**" in block
+    assert "| 2 | 5 | 3 | 100 | 200 | 4 |" in block
+    assert "| 20 | 2.5 | 2 | – | – | 2 |" in block
+
+
+def test_the_document_has_a_place_for_it(bench: ModuleType) -> None:
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert text.count(bench.BEGIN) == text.count(bench.END) == 1
