@@ -38,27 +38,27 @@ EACH_DENSE = pytest.mark.parametrize("sites", DENSE)
 
 
 @cache
-def new_york() -> clm5.Forcing:
+def profiles() -> clm5.Forcing:
     """Return the forcing of the published profiles."""
     return clm5.Forcing.from_dataset(bp.data.load("new-york"))
 
 
-@cache
-def columns(sites: int) -> tuple[Array, clm5.SoilColumn]:
-    """Return parameters and prepared columns of so many sites."""
-    forcing = new_york()
-    chosen = np.resize(np.arange(len(forcing.bedrock_layer)), sites)
-    repeated = jax.tree.map(lambda array: array[chosen], forcing)
+def drawn(sites: int) -> tuple[Array, clm5.Forcing]:
+    """Return parameters and forcing of so many sites."""
+    chosen = np.resize(np.arange(len(profiles().bedrock_layer)), sites)
     units = np.random.default_rng(0).uniform(0.05, 0.95, (sites, len(clm5.NAMES)))
-    return clm5.physical(units).astype(float), clm5.prepare(repeated)
+    return clm5.physical(units).astype(float), jax.tree.map(lambda array: array[chosen], profiles())
 
 
-@cache
+def columns(sites: int) -> tuple[Array, clm5.SoilColumn]:
+    """Return parameters and prepared columns."""
+    parameters, forcing = drawn(sites)
+    return parameters, clm5.prepare(forcing)
+
+
 def systems(sites: int) -> tuple[Array, Array]:
     """Return the plain matrices and right-hand sides of the same sites."""
-    forcing = new_york()
-    chosen = np.resize(np.arange(len(forcing.bedrock_layer)), sites)
-    matrix, source = jax.jit(dense_system)(columns(sites)[0], jax.tree.map(lambda array: array[chosen], forcing))
+    matrix, source = jax.jit(dense_system)(*drawn(sites))
     return matrix, source[..., None]
 
 
@@ -69,7 +69,8 @@ def loss(parameters: Array, soil: clm5.SoilColumn) -> Array:
 
 def time_it(benchmark: Any, function: Callable[..., Any], *arguments: Any) -> None:
     """Time a compiled function until its result is there, and keep what XLA says of it."""
-    compiled = jax.jit(function).lower(*arguments).compile()
+    jitted = jax.jit(function)
+    compiled = jitted.lower(*arguments).compile()
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
     if memory is not None:
         benchmark.extra_info["bytes"] = (
@@ -77,8 +78,7 @@ def time_it(benchmark: Any, function: Callable[..., Any], *arguments: Any) -> No
         )
     if cost is not None:
         benchmark.extra_info["flops"], benchmark.extra_info["bytes_accessed"] = cost["flops"], cost["bytes accessed"]
-    ready = jax.jit(function)
-    benchmark(lambda: jax.block_until_ready(ready(*arguments)))
+    benchmark(lambda: jax.block_until_ready(jitted(*arguments)))
 
 
 @EACH

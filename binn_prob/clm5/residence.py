@@ -20,13 +20,11 @@ from binn_prob.clm5.layers import DAYS_PER_YEAR, LAYERS, THICKNESS
 from binn_prob.clm5.parameters import named
 from binn_prob.clm5.processes import Formulas, check_formulas
 from binn_prob.clm5.profile import soil_organic_carbon
-from binn_prob.clm5.steady_state import SoilColumn, prepare, solve, system
-from binn_prob.clm5.transfers import respired_fractions
+from binn_prob.clm5.steady_state import SoilColumn, prepare, respired, solve, system
 from binn_prob.clm5.transport import Column
 
 __all__ = ["baseline_residence_times", "residence_times", "respiration"]
 
-_THICKNESS = THICKNESS[:LAYERS]
 _WET = 1e20
 """A moisture scalar that limits nothing, whatever it is multiplied with"""
 
@@ -103,14 +101,12 @@ def respiration(parameters: ArrayLike, pools: Array, soil: SoilColumn) -> Array:
         Of the same sites, closed: the published column loses carbon at bedrock as well.
     """
     by_name = named(jnp.asarray(parameters))
-    rate = jnp.where(soil.active, system(by_name, soil).rate, 0.0)
-    respired = respired_fractions(by_name)[:, None] * rate * jnp.moveaxis(pools, 0, -1)
-    return jnp.sum(respired, axis=0).T * _THICKNESS * DAYS_PER_YEAR
+    return respired(system(by_name, soil), soil, jnp.moveaxis(pools, 0, -1)).T * DAYS_PER_YEAR
 
 
 def _per_input(pools: Array, soil: SoilColumn) -> Array:
     litter = jnp.sum(soil.litter.input, axis=0) * DAYS_PER_YEAR
-    return soil_organic_carbon(pools) * _THICKNESS / litter[:, None]
+    return soil_organic_carbon(pools) * THICKNESS[:LAYERS] / litter[:, None]
 
 
 def _unlimited(environment: Environment) -> Environment:

@@ -27,14 +27,25 @@ from binn_prob.clm5 import elimination
 from binn_prob.clm5.allocation import Litter, litter_source, prepare_litter
 from binn_prob.clm5.environment import Environment, decomposition_rates, prepare_environment
 from binn_prob.clm5.forcing import Forcing
-from binn_prob.clm5.layers import LAYERS
+from binn_prob.clm5.layers import LAYERS, THICKNESS
 from binn_prob.clm5.parameters import NAMES, named
 from binn_prob.clm5.pools import LITTER, POOLS, SOIL, WOODY
 from binn_prob.clm5.transfers import TRANSFERS, fraction, inflows, respired_fractions
 from binn_prob.clm5.transport import Column, Mixing, check_column, exchange_rates, prepare_mixing
 from binn_prob.errors import InputError
 
-__all__ = ["SoilColumn", "System", "multiply", "prepare", "solve", "solver", "source", "steady_state", "system"]
+__all__ = [
+    "SoilColumn",
+    "System",
+    "multiply",
+    "prepare",
+    "respired",
+    "solve",
+    "solver",
+    "source",
+    "steady_state",
+    "system",
+]
 
 _WOODY, _LITTER, _SOIL = range(1), range(1, 4), range(4, 7)
 
@@ -226,6 +237,13 @@ def multiply(matrix: System, carbon: Array) -> Array:
     up, down = matrix.exchange
     mixed = up * step[:, :-1] - down * step[:, 1:]
     return (decomposed - gained + matrix.storage * carbon).at[LITTER.start :].add(mixed)
+
+
+def respired(matrix: System, soil: SoilColumn, carbon: Array) -> Array:
+    """Carbon that leaves each layer of the soil [g C m-2 day-1], (layer, site), of pools (pool, layer, site)."""
+    decomposed = jnp.where(soil.active, matrix.rate * carbon, 0.0)
+    shares = respired_fractions(matrix.fractions)[:, None]
+    return jnp.sum(shares * decomposed, axis=0) * THICKNESS[:LAYERS, None]
 
 
 def _eliminate_litter(matrix: System) -> elimination.Factors:

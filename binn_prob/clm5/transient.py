@@ -25,11 +25,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from binn_prob.clm5.forcing import Forcing
-from binn_prob.clm5.layers import LAYERS, THICKNESS
+from binn_prob.clm5.layers import LAYERS
 from binn_prob.clm5.parameters import NAMES, named
 from binn_prob.clm5.pools import POOLS
-from binn_prob.clm5.steady_state import SoilColumn, System, prepare, solver, source, system
-from binn_prob.clm5.transfers import respired_fractions
+from binn_prob.clm5.steady_state import SoilColumn, prepare, respired, solver, source, system
 from binn_prob.clm5.transport import Column
 from binn_prob.errors import InputError
 
@@ -123,7 +122,7 @@ def _backward_euler(
     """Return the carbon (pool, layer, site) after a step, and what was respired in it (site,) [g C m-2]."""
     matrix = system(parameters, soil)._replace(storage=1.0 / days)
     carbon = solver(matrix)(source(parameters, soil) + carbon / days)
-    return carbon, days * _respiration(matrix, soil, carbon)
+    return carbon, days * jnp.sum(respired(matrix, soil, carbon), axis=0)
 
 
 def _sdirk2(carbon: Array, parameters: Mapping[str, Array], soil: SoilColumn, days: Array) -> tuple[Array, Array]:
@@ -133,15 +132,8 @@ def _sdirk2(carbon: Array, parameters: Mapping[str, Array], soil: SoilColumn, da
     litter, solve = source(parameters, soil), solver(matrix)
     first = solve(litter + storage * carbon)
     last = solve(litter + storage * (carbon + (1.0 - _GAMMA) / _GAMMA * (first - carbon)))
-    rates = (_respiration(matrix, soil, stage) for stage in (first, last))
+    rates = (jnp.sum(respired(matrix, soil, stage), axis=0) for stage in (first, last))
     return last, days * sum(weight * rate for weight, rate in zip((1.0 - _GAMMA, _GAMMA), rates, strict=True))
-
-
-def _respiration(matrix: System, soil: SoilColumn, carbon: Array) -> Array:
-    """Carbon that leaves the soil [g C m-2 day-1], (site,)."""
-    thickness = THICKNESS[:LAYERS, None]
-    decomposed = jnp.where(soil.active, matrix.rate * carbon, 0.0) * thickness
-    return jnp.sum(respired_fractions(matrix.fractions)[:, None] * decomposed, axis=(0, 1))
 
 
 def _check(pools: Array, parameters: Array, forcing: Forcing, days: np.ndarray, scheme: str) -> None:

@@ -62,7 +62,7 @@ def cases(small: bool) -> list[Case]:
     for world, measured in {"synthetic": (8,)}.items() if small else WORLDS.items():
         for truth in range(truths if world == "synthetic" else 1):
             for name, sizes in methods.items():
-                for size in (size for size in sizes if size in measured):
+                for size in sorted({*sizes} & {*measured}):
                     which = {"world": world, "size": size, "pool": pool, "tested": tested, "seed": truth}
                     case = f"{name}, {world}, {size} sites, {truth}"
                     found.append(Case(case, measure, {**way(name, small), **which}, devices=devices(name)))

@@ -48,16 +48,20 @@ def _forcing(sites: int, seed: int) -> clm5.Forcing:
 
 
 def variance(folder: Path, sites: int, samples: int, repeats: int, depth: float | None, seed: int) -> pd.DataFrame:
-    """Share out the variance of every quantity among the parameters."""
+    """Share out the variance among the parameters: of carbon down to a depth, or of the whole column and processes."""
     found = clm5.sobol_indices(_forcing(sites, seed), samples, repeats, seed, depth=depth or math.inf)
-    return found.to_dataframe().reset_index()
+    return (found if depth is None else _of_carbon(found)).to_dataframe().reset_index()
 
 
 def slopes(folder: Path, sites: int, seed: int) -> pd.DataFrame:
     """Return the slopes at the defaults."""
     defaults = np.clip(clm5.DEFAULTS, *clm5.RANGES["binn"].T)
     found = clm5.sensitivity(np.tile(defaults, (sites, 1)), _forcing(sites, seed))
-    return found["local"].to_dataframe().reset_index()
+    return _of_carbon(found[["local"]]).to_dataframe().reset_index()
+
+
+def _of_carbon(found: xr.Dataset) -> xr.Dataset:
+    return found.sel(quantity=[CARBON])
 
 
 def page(rows: pd.DataFrame) -> Page:
