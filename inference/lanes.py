@@ -28,6 +28,11 @@ Trajectory = Literal["jittered", "nuts"]
 _SHRINKAGE = 30.0
 """Draws that the diagonal covariance counts for, beside the draws themselves."""
 
+_OUT_OF_REACH = 1e6
+"""Log density that a chain may lack, at its start, to the best chain of its site."""
+
+_MOST_HALVINGS = 60
+
 _SMALLEST_VARIANCE = 1e-6
 """Of a latent number of a site, whose prior has variance 1; keeps the map of a chain that never moved invertible."""
 
@@ -205,7 +210,8 @@ def _advance(
     standard = jax.vmap(partial(solve_triangular, lower=True))(
         frame.factor, lanes.position.reshape(-1, latents) - frame.centre
     )
-    state = jax.vmap(lambda position: hmc.init(position, density))(standard)
+    initial = jax.vmap(lambda position: hmc.init(position, density))
+    state = _within_reach(initial, standard, chains) if course.adapt else initial(standard)
     carried = (key, state, jax.vmap(start)(lanes.step_size), jnp.full(sites * chains, jnp.nan))
     (_, state, adaptation, _), (positions, seen) = jax.lax.scan(keep, carried, length=course.draws)
 
@@ -218,6 +224,34 @@ def _advance(
     means = {name: getattr(seen, name) / thinning for name in ("squared_energy_change", "acceptance")}
     record = Record(position, *map(by_site, seen._replace(**means)))
     return lanes._replace(position=position[-1], step_size=step_size, gradients=gradients), record
+
+
+def _within_reach(initial: Callable[[Array], Any], position: Array, chains: int) -> Any:
+    """Return the state of chains that start at ``position`` (lane, latent), or as near as the density allows.
+
+    Where a parameter near the end of its range makes carbon without limit, no step is short enough for a chain, and its
+    site has one step size for all.  Such a chain starts nearer to the best one of its site, by halves of the way.
+    """
+
+    def lost(state: Any) -> tuple[Array, Array]:
+        value = jnp.nan_to_num(state.logdensity, nan=-jnp.inf).reshape(-1, chains)
+        best = jnp.argmax(value, axis=1)
+        reached = value >= jnp.take_along_axis(value, best[:, None], axis=1) - _OUT_OF_REACH
+        return ~reached.ravel(), jnp.repeat(best + chains * jnp.arange(len(best)), chains)
+
+    def nearer(carried: tuple[Array, Any]) -> tuple[Array, Any]:
+        turn, state = carried
+        far, best = lost(state)
+        middle = 0.5 * (state.position + state.position[best])
+        return turn + 1, initial(jnp.where(far[:, None], middle, state.position))
+
+    def unfinished(carried: tuple[Array, Any]) -> Array:
+        turn, state = carried
+        return (turn == 0) | (jnp.any(lost(state)[0]) & (turn < _MOST_HALVINGS))
+
+    # The first turn finds out where the chains are: nothing is lost before it.
+    unknown = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(initial, position))
+    return jax.lax.while_loop(unfinished, nearer, (jnp.asarray(0), unknown._replace(position=position)))[1]
 
 
 class _Frame(NamedTuple):

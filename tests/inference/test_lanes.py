@@ -94,6 +94,29 @@ def test_a_site_without_a_density_stands_still_and_stops_no_other(target):
     assert (others.std(axis=0) > 0.0).all()
 
 
+@dataclass(frozen=True)
+class Cliff:
+    """A standard Gaussian that falls beyond all limits where the first latent number is above 3."""
+
+    def marginal_log_density(self, offsets, profiles):
+        del profiles
+        steep = jnp.exp(60.0 * jnp.maximum(offsets[:, 0] - 3.0, 0.0)) - 1.0
+        return -0.5 * jnp.sum(offsets**2, axis=1) - steep
+
+
+def test_a_chain_that_starts_out_of_reach_does_not_stop_its_site():
+    """One step size serves all chains of a site; without a nearer start it falls to 1e-30, and no chain moves."""
+    start = np.array(jax.random.normal(jax.random.key(1), (SITES, CHAINS, LATENTS)))
+    start[2, 1, 0] = 6.0  # log density -1e78
+    lanes = jax.tree.map(lambda leaf: leaf[None], Lanes.at(jnp.asarray(start)))
+    keys = jax.random.split(jax.random.key(5), 1)
+    lanes, record = advance(Cliff(), Course(200, adapt=True), keys, lanes, {}, 1)
+    position = np.asarray(record.position[0])
+    assert (np.asarray(lanes.step_size) > 0.05).all()
+    assert (position[100:].std(axis=0) > 0.3).all()
+    assert (position[100:, 2, 1, 0] < 3.5).all()
+
+
 def test_the_same_key_gives_the_same_draws(target):
     first, second = (run(Gaussians(), target, draws=20).position for _ in range(2))
     np.testing.assert_array_equal(first, second)
