@@ -172,21 +172,44 @@ def test_patterns_that_are_flat_are_left_out(study: ModuleType) -> None:
     assert scores["average", "correlation_low"].value == pytest.approx((1.0 - 1.0 + square + 1.0) / 4)  # of one draw
 
 
-def test_widths_are_relative_to_nuts_that_has_converged(study: ModuleType) -> None:
+WIDTHS = {"NUTS": (1.0, 2.0), "VI": (0.5, 0.25)}
+"""Method → the standard deviations of two processes; those of VI are a half and an eighth of the others"""
+
+
+def widths(part: str, times: float = 1.0) -> list[dict[str, object]]:
+    common = {"world": "synthetic", "size": 32, "truth": 0, "error": np.nan, "part": part, "measure": "sd"}
+    return [
+        {"name": name, "case": name, "of": of, "value": times * width, **common}
+        for name, found in WIDTHS.items()
+        for of, width in zip(clm5.PROCESS_NAMES[1:3], found, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("converged", "asked", "there"), [(1.0, True, True), (0.0, True, False), (0.0, False, True)])
+def test_widths_are_relative_to_a_reference(study: ModuleType, converged: float, asked: bool, there: bool) -> None:
     import mc_dropout
 
-    one, other = clm5.PROCESS_NAMES[1:3]
-    common = {"world": "synthetic", "size": 32, "truth": 0, "error": np.nan}
-    sd = {"NUTS": (1.0, 2.0), "VI": (0.5, 0.25)}  # VI: a half and an eighth
-    listed = [
-        {"name": name, "case": name, "part": "near", "of": of, "measure": "sd", "value": width, **common}
-        for name, widths in sd.items()
-        for of, width in zip((one, other), widths, strict=True)
-    ]
-    verdict = {"name": "NUTS", "case": "NUTS", "part": "", "of": "", "measure": "converged", **common}
-    found = mc_dropout.relative_widths(pd.DataFrame([*listed, {**verdict, "value": 1.0}]))
-    assert dict(zip(found["name"], found["value"], strict=True)) == pytest.approx({"NUTS": 1.0, "VI": 0.25})
-    assert mc_dropout.relative_widths(pd.DataFrame([*listed, {**verdict, "value": 0.0}])).empty
+    verdict = {**widths("")[0], "of": "", "measure": "converged", "value": converged}
+    found = mc_dropout.relative_widths(pd.DataFrame([*widths("near"), verdict]), "NUTS", asked)
+    expected = {"NUTS": 1.0, "VI": 0.25} if there else {}
+    assert dict(zip(found["name"], found["value"], strict=True)) == pytest.approx(expected)
+
+
+def test_posteriors_widen_from_near_to_far(study: ModuleType) -> None:
+    import mc_dropout
+
+    found = mc_dropout.widenings(pd.DataFrame([*widths("near"), *widths("far", times=3.0)]))
+    assert dict(zip(found["name"], found["value"], strict=True)) == pytest.approx({"NUTS": 3.0, "VI": 3.0})
+    assert mc_dropout.widenings(pd.DataFrame(widths("near"))).empty  # nothing is known of sites far away
+
+
+def test_a_way_has_one_colour_in_all_figures(study: ModuleType) -> None:
+    import ways
+
+    looks = {name: tuple(ways.look(name).values()) for name in ways.WAYS}
+    assert looks["MC dropout, batches"][0] == looks["MC dropout"][0] == ways.COLOURS["MC dropout"]
+    assert looks["MC dropout, 3 × 128 units"] != looks["MC dropout"]
+    assert ways.look("random forest") == ways.look("CLM5, default parameters")
 
 
 def test_a_parameter_that_does_not_vary_counts_as_not_recovered(study: ModuleType) -> None:

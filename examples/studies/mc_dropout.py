@@ -11,23 +11,26 @@ truth nobody knows, are held against NUTS.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from study import Case, Page, Study, averaged, main, share, value
-from ways import about, devices, fitted, frame, known, predictive, some, way
+from study import Case, Page, Study, averaged, main, of_means, share, value
+from ways import about, devices, fitted, frame, known, look, predictive, some, way
 
 import binn_prob as bp
 from binn_prob.results import recovery
 from binn_prob.results.drawing import legend, panels, plain, styled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import xarray as xr
     from matplotlib.figure import Figure
+
+    Means = Callable[..., tuple[float, float]]
 
 SIZES = (32, 128, 512)
 _EVERYWHERE = (
@@ -52,6 +55,16 @@ TESTED = 100
 """Sites that are predicted, near and far"""
 KEY = ["world", "size", "name", "part", "of", "measure"]
 """Columns of the rows over whose truths are averaged"""
+PARTS = {"near": "sites like those learnt from", "far": "warmer sites"}
+REFERENCES = {"NUTS": True, "SGHMC": False}
+"""Method that widths are set over → whether over those of its fits alone that have converged"""
+SHOWN = (
+    "MC dropout, rate 0.05", "MC dropout", "MC dropout, rate 0.4", "MC dropout, 3 × 128 units",
+    "deep ensemble, batches", "Laplace", "VI", "SGHMC", "NUTS",
+)  # fmt: skip
+"""Methods in the figure"""
+LINES = {"MC dropout, rate 0.05": ":", "MC dropout, rate 0.4": "--", "MC dropout, 3 × 128 units": "-."}
+"""Lines of those that share their colour with another"""
 
 
 def cases(small: bool) -> list[Case]:
@@ -113,65 +126,83 @@ def measure(
 def page(rows: pd.DataFrame) -> Page:
     """Average over the truths."""
     rows = rows.assign(name=rows["case"].str.extract(r"^(.+), (?:synthetic|new-york), \d+ sites, \d+$")[0])
-    summary = averaged(pd.concat([rows, averages(rows), relative_widths(rows)]), KEY)
-    names, sizes = list(rows["name"].unique()), sorted(rows["size"].unique())
+    relative = [relative_widths(rows, name, converged) for name, converged in REFERENCES.items()]
+    of = of_means(averaged(pd.concat([rows, averages(rows), *relative, widenings(rows)]), KEY))
+    sizes = sorted(rows["size"].unique())
+    figure = draw(of, sizes)
+    shows = f"Share of the true processes in 90 % intervals by number of sites, and by width at {sizes[0]} sites"
+    return Page(tables(rows, of, sizes), {shows: figure}, findings(rows, of, sizes))
 
-    def table(world: str, part: str, *shown: tuple[str, str, str, Callable[..., str]]) -> pd.DataFrame:
+
+def tables(rows: pd.DataFrame, of: Means, sizes: Sequence[int]) -> dict[str, pd.DataFrame]:
+    """Return every table that has something in it: a row for each method, columns for numbers of sites."""
+    names = list(rows["name"].unique())
+
+    def table(world: str, *shown: tuple[str, str, str, str, Callable[..., str]]) -> pd.DataFrame:
         cells = {
-            f"{size} sites: {title}": [form(*_of(summary, world, size, name, part, of, measure)) for name in names]
-            for title, of, measure, form in shown
+            f"{size} sites: {title}": [form(*of(world, size, name, part, what, measure)) for name in names]
+            for title, part, what, measure, form in shown
             for size in sizes
         }
         listed = pd.DataFrame(cells, pd.Index(names, name="method"))
         return listed.loc[:, (listed != "–").any()]
 
-    inside = [(f"true {kind}", kind, recovery.TRUTH_INSIDE, share) for kind in ("processes", "parameters")]
-    width = ("sd over that of NUTS", "processes", "relative_sd", value)
-    cost = (("seconds", "", "seconds", _seconds), ("converged", "", "converged", _fits))
-    few, many = sizes[0], sizes[-1]
-    held_against = f"where NUTS has converged ({_converged(rows)} fits)"
-    tables = {
-        "Sites like those learnt from: share of the truth in 90 % intervals": table("synthetic", "near", *inside),
-        "Sites warmer than any learnt from: share of the truth in 90 % intervals": table("synthetic", "far", *inside),
+    def inside(part: str) -> pd.DataFrame:
+        kinds = ("processes", "parameters")
+        return table("synthetic", *((f"true {kind}", part, kind, recovery.TRUTH_INSIDE, share) for kind in kinds))
+
+    def width(reference: str, part: str) -> tuple[str, str, str, str, Callable[..., str]]:
+        return f"sd over that of {reference}, {part}", part, "processes", over(reference), value
+
+    contraction = ("contraction", "near", "parameters", "contraction", value)
+    cost = (("seconds", "", "", "seconds", _seconds), ("converged", "", "", "converged", _fits))
+    found = {
+        "Sites like those learnt from: share of the truth in 90 % intervals": inside("near"),
+        "Sites warmer than any learnt from: share of the truth in 90 % intervals": inside("far"),
         "Sites like those learnt from: contraction of the parameters (0: nothing learnt, 1: all), and distance of the "
-        "ranks of the true processes from uniform (about 0.09 if they are, for 100 sites)": table(
+        "ranks of the true processes from uniform (to be held against that of NUTS and SGHMC: the sites of a truth "
+        "share its network, so that even the ranks of the posterior are not uniform)": table(
+            "synthetic", contraction, ("ranks", "near", "processes", "rank_distance", value)
+        ),
+        "Widths of the posteriors of the processes: over that of NUTS, near and far, where NUTS has converged "
+        f"({_converged(rows)} fits), and far over near, of all fits (geometric means over sites and processes)": table(
             "synthetic",
-            "near",
-            ("contraction", "parameters", "contraction", value),
-            ("ranks", "processes", "rank_distance", value),
+            *(width("NUTS", part) for part in ("near", "far")),
+            ("sd far over sd near", "", "processes", "widening", value),
         ),
-        f"Widths of the posteriors of the processes, near and far, {held_against}": pd.concat(
-            [table("synthetic", part, width).add_suffix(f", {part}") for part in ("near", "far")], axis=1
-        ),
-        "Seconds on one core, beside another fit, and share of the fits that have converged": table(
-            "synthetic", "", *cost
-        ),
-        "New York: held-out observations in 90 % intervals, their CRPS, and widths of the processes": table(
+        "Widths of the posteriors of the processes over that of SGHMC, near and far, whether it has converged or "
+        "not": table("synthetic", *(width("SGHMC", part) for part in ("near", "far"))),
+        "Seconds on one core, beside another fit, and share of the fits that have converged": table("synthetic", *cost),
+        "New York: held-out observations in 90 % intervals, NSE of log SOC and of SOC, CRPS of log SOC, and widths of "
+        "the processes": table(
             "new-york",
-            "near",
-            ("in 90 %", "", "coverage_90", share),
-            ("CRPS", "", "crps", value),
-            width,
+            ("in 90 %", "near", "", "coverage_90", share),
+            ("NSE of log SOC", "near", "", "log_nse", value),
+            ("NSE", "near", "", "nse", value),
+            ("CRPS", "near", "", "crps", value),
+            ("sd over that of NUTS", "near", "processes", over("NUTS"), _small),
         ),
-        "New York: contraction of the parameters": table(
-            "new-york", "near", ("contraction", "parameters", "contraction", value)
-        ),
-        "New York: seconds on one core, and whether the fits have converged": table("new-york", "", *cost),
+        "New York: contraction of the parameters": table("new-york", contraction),
+        "New York: seconds on one core, and whether the fits have converged": table("new-york", *cost),
     }
+    return {caption: one for caption, one in found.items() if one.size}
+
+
+def findings(rows: pd.DataFrame, of: Means, sizes: Sequence[int]) -> list[str]:
+    """Return how much of the truth the intervals hold, and what that is held against."""
 
     def held(name: str, size: int) -> str:
-        found = share(*_of(summary, "synthetic", size, name, "near", "processes", recovery.TRUTH_INSIDE))
+        found = share(*of("synthetic", size, name, "near", "processes", recovery.TRUTH_INSIDE))
         return f"{found} with {name} at {size} sites"
 
-    findings = [
+    few, many = sizes[0], sizes[-1]
+    return [
         (
             f"90 % intervals hold so many of the true processes (± standard error over the truths): "
             f"{held('MC dropout', few)}, {held('MC dropout', many)}, {held('NUTS', few)}."
         ),
         f"NUTS has converged in {_converged(rows)} fits of synthetic sites.",
     ]
-    tables = {caption: one for caption, one in tables.items() if one.size}
-    return Page(tables, {"Share of the truth in 90 % intervals by number of sites": draw(summary, sizes)}, findings)
 
 
 def _converged(rows: pd.DataFrame) -> str:
@@ -191,28 +222,51 @@ def averages(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(found)
 
 
-def relative_widths(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the geometric mean over processes of the sd over that of NUTS for the same sites, where that converged."""
-    chosen = rows[(rows["measure"] == "sd") & rows["of"].isin(bp.clm5.PROCESS_NAMES)]
+def over(reference: str) -> str:
+    """Return what the width relative to that of a method is called in the rows."""
+    return f"sd_over_{reference}"
+
+
+def relative_widths(rows: pd.DataFrame, reference: str, converged: bool) -> pd.DataFrame:
+    """Return the geometric mean over processes of the sd over that of a reference for the same sites.
+
+    Asked for, it is of those fits of the reference alone that have converged.
+    """
+    chosen = _widths(rows)
     same = ["world", "size", "part", "of", "truth"]
-    good = rows.loc[(rows["measure"] == "converged") & (rows["value"] == 1.0), "case"]
-    nuts = chosen[(chosen["name"] == "NUTS") & chosen["case"].isin(good)].set_index(same)["value"].rename("of_nuts")
-    chosen = chosen.join(nuts, on=same, how="inner")
-    chosen = chosen.assign(of="processes", measure="relative_sd", value=np.log(chosen["value"] / chosen["of_nuts"]))
-    return np.exp(chosen.groupby([*KEY, "truth"])["value"].mean()).reset_index()
+    held = chosen[chosen["name"] == reference]
+    if converged:
+        good = rows.loc[(rows["measure"] == "converged") & (rows["value"] == 1.0), "case"]
+        held = held[held["case"].isin(good)]
+    chosen = chosen.join(held.set_index(same)["value"].rename("held"), on=same, how="inner")
+    return _geometric(chosen.assign(value=chosen["value"] / chosen["held"]), over(reference))
 
 
-def _of(
-    summary: pd.DataFrame, world: str, size: int, name: str, part: str, of: str, measure: str
-) -> tuple[float, float]:
-    key = (world, size, name, part, of, measure)
-    if key not in summary.index:
-        return np.nan, np.nan
-    return float(summary.loc[key, "value"]), float(summary.loc[key, "error"])
+def widenings(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the geometric mean over processes of the sd far from what was learnt over that near it."""
+    same = ["world", "size", "name", "of", "truth"]
+    near, far = (one.set_index(same)["value"] for one in (_widths(rows, "near"), _widths(rows, "far")))
+    return _geometric((far / near).dropna().reset_index().assign(part=""), "widening")
+
+
+def _widths(rows: pd.DataFrame, part: str | None = None) -> pd.DataFrame:
+    """Return the rows of the standard deviations of processes, of one part of the sites or of all."""
+    chosen = rows[(rows["measure"] == "sd") & rows["of"].isin(bp.clm5.PROCESS_NAMES)]
+    return chosen if part is None else chosen[chosen["part"] == part]
+
+
+def _geometric(ratios: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Return the geometric means over processes, as rows of a measure."""
+    named = ratios.assign(of="processes", measure=measure, value=np.log(ratios["value"]))
+    return np.exp(named.groupby([*KEY, "truth"])["value"].mean()).reset_index()
 
 
 def _seconds(number: float, error: float) -> str:
     return value(number, digits=0)
+
+
+def _small(number: float, error: float) -> str:
+    return value(number, error, digits=3)
 
 
 def _fits(number: float, error: float) -> str:
@@ -220,39 +274,43 @@ def _fits(number: float, error: float) -> str:
 
 
 @styled
-def draw(summary: pd.DataFrame, sizes: list[int]) -> Figure:
-    """Draw the coverage of the true processes by the number of sites, near and far."""
-    figure, axes = panels(1, 2, (3.6, 3.4), sharey=True)
-    shown = {
-        "MC dropout, rate 0.05": ("#D55E00", ":"), "MC dropout": ("#D55E00", "-"),
-        "MC dropout, rate 0.4": ("#D55E00", "--"),
-        "deep ensemble, batches": ("#CC79A7", "-"), "Laplace": ("#E69F00", "-"), "VI": ("#009E73", "-"),
-        "SGHMC": ("#56B4E9", "-"), "NUTS": ("#0072B2", "-"),
-    }  # fmt: skip
-    for axis, (part, title) in zip(
-        axes[0], (("near", "sites like those learnt from"), ("far", "warmer sites")), strict=True
-    ):
-        for name, (colour, line) in shown.items():
-            found = [
-                (size, *_of(summary, "synthetic", size, name, part, "processes", recovery.TRUTH_INSIDE))
-                for size in sizes
-            ]
-            at, middle, error = np.array([one for one in found if np.isfinite(one[1])]).reshape(-1, 3).T
+def draw(of: Means, sizes: Sequence[int]) -> Figure:
+    """Draw the coverage of the true processes by the number of sites, near and far, and by width at the fewest."""
+    figure, axes = panels(1, 3, (3.4, 3.4), sharey=True)
+    *by_size, by_width = axes[0]
+    inside = partial(of, "synthetic")
+    for axis, part in zip(by_size, PARTS, strict=True):
+        for number, name in enumerate(SHOWN):
+            found = [inside(size, name, part, "processes", recovery.TRUTH_INSIDE) for size in sizes]
+            middle, error = 100 * np.array(found).T
+            beside = 0.055 * (number - (len(SHOWN) - 1) / 2)
             axis.errorbar(
-                at,
-                100 * middle,
-                100 * np.nan_to_num(error),
-                color=colour,
-                linestyle=line,
-                marker="o",
-                markersize=3,
-                label=name,
-            )
+                np.arange(len(sizes)) + beside, middle, np.nan_to_num(error), **look(name), markersize=3.5,
+                linestyle=LINES.get(name, "-"), linewidth=1.0, label=name,
+            )  # fmt: skip
+        axis.set_title(f"{PARTS[part]} ({part})")
+        axis.set_xticks(range(len(sizes)), list(map(str, sizes)))
+        axis.set_xlim(-0.5, len(sizes) - 0.5)
+        axis.set_xlabel("sites learnt from\n(bars: one standard error over the truths)")
+        axis.text(len(sizes) - 0.55, 91, "asked for: 90 %", ha="right", va="bottom", fontsize=8)
+    for name in SHOWN:
+        widths, held = (
+            np.array([inside(sizes[0], name, part, "processes", measure)[0] for part in PARTS])
+            for measure in (over("NUTS"), recovery.TRUTH_INSIDE)
+        )
+        by_width.plot(widths, 100 * held, color=look(name)["color"], linestyle=LINES.get(name, "-"), linewidth=1.0)
+        for width, inside_90, filled in zip(widths, 100 * held, (True, False), strict=True):
+            by_width.plot(
+                width, inside_90, **look(name), markersize=5, markerfacecolor=None if filled else "white",
+            )  # fmt: skip
+    by_width.set_xscale("log")
+    by_width.set_xlim(0.003, 2.0)
+    by_width.axvline(1.0, color="black", linewidth=0.8)
+    by_width.set_title(f"{sizes[0]} sites, near (filled) and far (open)")
+    by_width.set_xlabel("sd of the processes over that of NUTS")
+    plain(by_width.xaxis)
+    for axis in axes[0]:
         axis.axhline(90, color="black", linewidth=0.8)
-        axis.set_xscale("log")
-        axis.set_title(title)
-        axis.set_xlabel("sites learnt from")
-        plain(axis.xaxis)
     axes[0, 0].set_ylabel("true processes in 90 % intervals (%)")
     axes[0, 0].set_ylim(0, 100)
     legend(figure, axes[0, 0])

@@ -40,7 +40,7 @@ from binn_prob.files import locked, replacing
 from binn_prob.inference import FitError
 from binn_prob.provenance import differences, git_commit, versions
 
-__all__ = ["Case", "Page", "Study", "averaged", "main", "over_folds", "run", "share", "value"]
+__all__ = ["Case", "Page", "Study", "averaged", "main", "of_means", "over_folds", "run", "share", "value"]
 
 DOCUMENTS = Path(__file__).resolve().parent.parent.parent / "docs" / "studies"
 
@@ -197,15 +197,20 @@ def averaged(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({"value": grouped["value"], "error": np.fmax(grouped["sem"], own)})
 
 
-def over_folds(rows: pd.DataFrame, by: str) -> Callable[[str, str], tuple[float, float]]:
-    """Return a function that gives the mean of a measure over folds and its error, see :func:`averaged`."""
-    scores = averaged(rows, (by, "measure"))
+def of_means(means: pd.DataFrame) -> Callable[..., tuple[float, float]]:
+    """Return a function that gives a mean and its error, see :func:`averaged`, by its key; NaN where there is none."""
 
-    def of(name: str, measure: str) -> tuple[float, float]:
-        key = (name, measure)
-        return tuple(map(float, scores.loc[key])) if key in scores.index else (math.nan, math.nan)
+    def of(*key: Any) -> tuple[float, float]:
+        if key not in means.index:
+            return math.nan, math.nan
+        return float(means.loc[key, "value"]), float(means.loc[key, "error"])
 
     return of
+
+
+def over_folds(rows: pd.DataFrame, by: str) -> Callable[..., tuple[float, float]]:
+    """Return a function that gives the mean of a measure over folds and its error, by what it is of and measure."""
+    return of_means(averaged(rows, (by, "measure")))
 
 
 def _arguments(study: Study, arguments: Sequence[str] | None) -> argparse.Namespace:

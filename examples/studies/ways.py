@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BINN_NETWORK",
+    "COLOURS",
     "SMALL",
     "WAYS",
     "about",
@@ -29,6 +30,7 @@ __all__ = [
     "fitted",
     "frame",
     "known",
+    "look",
     "predictive",
     "some",
     "titled",
@@ -73,6 +75,21 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 """Name → options of the model, ``binn`` unless it says another, and of the method"""
 
+COLOURS = {
+    "MC dropout": "#D55E00", "deep ensemble": "#CC79A7", "three networks": "#CC79A7",
+    "three linear networks": "#CC79A7", "Laplace": "#E69F00", "VI": "#009E73", "SGHMC": "#56B4E9", "NUTS": "#0072B2",
+    "HMC by profile": "#0072B2", "PRODA": "#000000",
+}  # fmt: skip
+"""Name of a way up to the first comma → its colour in all figures, of the palette of Okabe and Ito (2008)"""
+_OTHERS = "#999999"
+"""Colour of what is none of these, such as a baseline"""
+_MARKERS = {
+    "MC dropout, 3 × 128 units": "s", "MC dropout, 3 × 128 units, batches": "s", "VI, batches, long": "D",
+    "deep ensemble, batches, long": "D", "three networks, batches, long": "^",
+    "three linear networks, batches, long": "v",
+}  # fmt: skip
+"""Name → marker, where a figure shows several ways of one colour"""
+
 SMALL: dict[str, dict[str, Any]] = {
     "mc_dropout": {"steps": 100, "draws": 20},
     "deep_ensemble": {"steps": 100, "members": 3},
@@ -99,6 +116,11 @@ def way(name: str, small: bool) -> dict[str, Any]:
 def devices(name: str) -> int:
     """Return as how many devices a way wants to see the CPU: one for each chain of NUTS."""
     return 4 if name == "NUTS" else 1
+
+
+def look(name: str) -> dict[str, str]:
+    """Return colour and marker of a way in all figures, as arguments of matplotlib."""
+    return {"color": COLOURS.get(name.partition(",")[0], _OTHERS), "marker": _MARKERS.get(name, "o")}
 
 
 def fitted(
