@@ -25,11 +25,11 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from study import Case, Page, Study, main, over_folds, share, value
-from ways import about, devices, fitted, frame, predictive, some, titled, way
+from ways import about, devices, fitted, frame, look, predictive, some, titled, way
 
 import binn_prob as bp
 from binn_prob import clm5
-from binn_prob.results.drawing import panels, styled
+from binn_prob.results.drawing import legend, panels, styled
 from binn_prob.results.scores import Score
 
 if TYPE_CHECKING:
@@ -46,10 +46,14 @@ METHODS = {
 """Method → how many of the folds it predicts"""
 MOST = {"NUTS": 64}
 """Profiles that the costliest method learns from; the others learn from all of nine folds"""
+LEFT = -0.1
+"""Where the axes of the figure begin; what lies further to the left is told in words"""
 EPOCHS = 30
 """Of the networks without a soil model"""
-LEVEL = "random forest of log SOC"
-"""Baseline that the others are held against, fold by fold"""
+LEVELS = {"nse": "random forest of SOC", "log_nse": "random forest of log SOC"}
+"""Measure → baseline that the others are held against in it, fold by fold"""
+SHOWN = {"nse": "NSE", "log_nse": "NSE of log SOC", "crps": "CRPS of log SOC"}
+"""Measure → how it is called"""
 
 
 def cases(small: bool) -> list[Case]:
@@ -63,7 +67,7 @@ def cases(small: bool) -> list[Case]:
         found += [
             Case(
                 f"{name}-{fold}",
-                method,
+                predicted,
                 {**way(name, small), "small": small, "most": MOST.get(name), **asked},
                 after=int(name == "PRODA"),
                 devices=devices(name),
@@ -80,7 +84,7 @@ def split(fold: int, folds: int, sites: int | None, seed: int) -> tuple[xr.Datas
     return bp.data.splits.folds(profiles, by="location", count=folds, seed=seed)[fold]
 
 
-def method(
+def predicted(
     folder: Path, model: dict[str, Any], method: dict[str, Any], small: bool, most: int | None, seed: int, **which: Any
 ) -> pd.DataFrame:
     """Return how well a method predicts one fold."""
@@ -95,14 +99,13 @@ def method(
 def baseline(folder: Path, name: str, seed: int, **which: Any) -> pd.DataFrame:
     """Return how well a baseline, which gives one number for each observation, predicts one fold."""
     train, test = split(seed=seed, **which)
-    predicted = BASELINES[name](train, seed)(test)
+    guess = BASELINES[name](train, seed)(test)
     observed = test["soc"].transpose("site", "observation").to_numpy()
     there = np.isfinite(observed)
-    observed, predicted = observed[there], predicted[there]
+    observed, guess = observed[there], guess[there]
     found = {
-        ("", "nse"): Score(float(r2_score(observed, predicted))),
-        ("", "log_nse"): Score(float(r2_score(np.log(observed), np.log(predicted)))),
-        ("", "rmse"): Score(float(np.sqrt(np.mean((predicted - observed) ** 2)))),
+        ("", "nse"): Score(float(r2_score(observed, guess))),
+        ("", "log_nse"): Score(float(r2_score(np.log(observed), np.log(guess)))),
     }
     return frame(found, sites=train.sizes["site"], fold=which["fold"])
 
@@ -212,13 +215,14 @@ def page(rows: pd.DataFrame) -> Page:
     rows = rows.assign(name=rows["case"].str.replace(r"-\d+$", "", regex=True))
     scores, gains = over_folds(rows, "name"), over_folds(against(rows), "name")
     names = [name for name in (*BASELINES, *METHODS) if name in set(rows["name"])]
-    shown = {"nse": "NSE", "log_nse": "NSE of log SOC", "crps": "CRPS of log SOC"}
     folds = rows.groupby("name")["fold"].nunique()
     columns = {"folds": [str(folds[name]) for name in names]}
-    columns |= {title: [value(*scores(name, measure)) for name in names] for measure, title in shown.items()}
+    columns |= {title: [value(*scores(name, measure)) for name in names] for measure, title in SHOWN.items()}
     columns["coverage of 90 %"] = [share(*scores(name, "coverage_90")) for name in names]
     columns["fits that converged"] = [share(scores(name, "converged")[0]) for name in names]
-    columns[f"NSE of log SOC less that of the {LEVEL}, same folds"] = [value(*gains(name, "log_nse")) for name in names]
+    for measure, level in LEVELS.items():
+        title = f"{SHOWN[measure]} less that of the {level}, same folds"
+        columns[title] = [value(*gains(name, measure)) for name in names]
 
     def best(among: Iterable[str], measure: str) -> str:
         whole = [name for name in among if folds.get(name, 0) == folds[names].max()]
@@ -226,9 +230,9 @@ def page(rows: pd.DataFrame) -> Page:
         return f"{first}, {value(*scores(first, measure))}"
 
     findings = [
-        f"Best {title} of the methods that predict all folds: {best(METHODS, measure)}; of the baselines: "
+        f"Best {SHOWN[measure]} of the methods that predict all folds: {best(METHODS, measure)}; of the baselines: "
         f"{best(BASELINES, measure)}."
-        for measure, title in (("nse", "NSE"), ("log_nse", "NSE of log SOC"))
+        for measure in LEVELS
     ]
     caption = (
         "Held-out profiles, mean over the folds ± standard error of that mean; of a single fold, that over its profiles"
@@ -241,29 +245,40 @@ def page(rows: pd.DataFrame) -> Page:
 
 
 def against(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with their values less those of the baseline that all are held against, in the same fold."""
+    """Return the rows with their values less those of the baseline that they are held against, in the same fold."""
     same = ["fold", "measure"]
-    level = rows[rows["name"] == LEVEL].set_index(same)["value"].rename("level")
-    joined = rows.join(level, on=same, how="inner")
+    levels = rows[rows["measure"].map(LEVELS) == rows["name"]].set_index(same)["value"].rename("level")
+    joined = rows.join(levels, on=same, how="inner")
     return joined.assign(value=joined["value"] - joined["level"], error=np.nan)
 
 
 @styled
 def draw(rows: pd.DataFrame) -> Figure:
     """Draw the skill of every fold."""
-    figure, axes = panels(1, 2, (4.0, 3.6), sharey=True)
+    figure, axes = panels(1, 2, (4.2, 3.6), sharey=True)
     names = [name for name in (*BASELINES, *METHODS) if name in set(rows["name"])]
-    for axis, (measure, title) in zip(axes[0], {"nse": "NSE", "log_nse": "NSE of log SOC"}.items(), strict=True):
+    for axis, (measure, baseline_of) in zip(axes[0], LEVELS.items(), strict=True):
         chosen = rows[rows["measure"] == measure]
         for place, name in enumerate(names):
-            found = chosen.loc[chosen["name"] == name, "value"]
-            colour = "#999999" if name in BASELINES else "#0072B2"
-            axis.plot(found, [place] * len(found), "o", color=colour, markersize=3, alpha=0.5)
-            axis.plot(found.mean(), place, "|", color="black", markersize=12)
-        axis.set_yticks(range(len(names)), names)
-        axis.set_xlabel(title)
-        axis.set_xlim(left=max(axis.get_xlim()[0], -1.0))
+            found = chosen.loc[chosen["name"] == name, "value"].to_numpy()
+            inside = found[found >= LEFT]
+            axis.plot(inside, [place] * len(inside), **look(name), linestyle="", markersize=4, alpha=0.6)
+            if (mean := found.mean()) >= LEFT:
+                axis.plot(mean, place, "|", color="black", markersize=12, label="mean of the folds")
+            if left := len(found) - len(inside):
+                what = (
+                    f"← {left} fold{'s' if left > 1 else ''}: {', '.join(f'{one:.2f}' for one in found[found < LEFT])}"
+                )
+                axis.annotate(what, (LEFT, place), (3, -12), textcoords="offset points", va="center", fontsize=8)
+        level = chosen.loc[chosen["name"] == baseline_of, "value"].mean()
+        axis.axvline(level, color="black", linewidth=0.8, linestyle=":", label="mean of the forest of the same scale")
+        axis.axhline(len(BASELINES) - 0.5, color="black", linewidth=0.8)
+        axis.set_yticks(range(len(names)), titled(names, MOST))
+        axis.set_xlabel(f"{SHOWN[measure]} (a dot: a fold)")
+        axis.set_xlim(LEFT, 0.85)
+        axis.set_title("above the line: baselines; below: methods")
     axes[0, 0].invert_yaxis()
+    legend(figure, axes[0, 0])
     return figure
 
 
