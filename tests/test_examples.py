@@ -41,7 +41,8 @@ TOUR = Example("01_tour", figures=4, writes=("report.html",))
 NEW_YORK_METHODS = Example("02_new_york_methods", figures=8, needs_new_york=True)
 RECOVERY_AND_CALIBRATION = Example("03_recovery_and_calibration", figures=4)
 EVERY_SITE_BY_ITSELF = Example("04_every_site_by_itself", figures=7, needs_new_york=True)
-EXAMPLES = (TOUR, NEW_YORK_METHODS, RECOVERY_AND_CALIBRATION, EVERY_SITE_BY_ITSELF)
+WARMER_SOIL = Example("05_warmer_soil", figures=2, needs_new_york=True)
+EXAMPLES = (TOUR, NEW_YORK_METHODS, RECOVERY_AND_CALIBRATION, EVERY_SITE_BY_ITSELF, WARMER_SOIL)
 EACH = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 
 
@@ -136,6 +137,10 @@ class TestRecoveryAndCalibration(SmallRun):
 
 class TestEverySiteByItself(SmallRun):
     example = EVERY_SITE_BY_ITSELF
+
+
+class TestWarmerSoil(SmallRun):
+    example = WARMER_SOIL
 
 
 def test_every_example_is_run() -> None:
