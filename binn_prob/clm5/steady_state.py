@@ -13,6 +13,7 @@ solved for in chunks.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -100,8 +101,17 @@ def prepare(forcing: Forcing, column: Column = "closed") -> SoilColumn:
     ------
     InputError
         If there is no column of that name.
+
+    Warns
+    -----
+    UserWarning
+        If the published column is asked for in float32, which lacks the range that its leak depends on.
     """
     check_column(column)
+    if column == "published" and jnp.result_type(float) == jnp.float32:
+        warnings.warn(
+            "the published column needs float64: in float32 its carbon can be wrong by any factor", stacklevel=2
+        )
     prepared: SoilColumn = _prepare(forcing, column)
     return prepared
 

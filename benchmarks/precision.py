@@ -1,0 +1,138 @@
+"""Hold float32 against float64 over the whole box of the parameters, and rewrite the table of ``docs/performance.md``.
+
+    python benchmarks/precision.py        a minute or two on two CPU cores
+
+10,000 parameter vectors, half of them anywhere in BINN's ranges and half at their corners, each with the forcing of one
+of New York's profiles.  Both precisions are given the same numbers, which float32 can hold, in a process of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from method_table import rewrite
+from solver_timings import loss, profiles
+
+from binn_prob import clm5
+from binn_prob.clm5.dense import dense_steady_state
+from binn_prob.provenance import git_commit, versions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["BEGIN", "elsewhere", "errors", "inputs", "main", "solved", "table"]
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+BEGIN = "<!-- measured: begin, written by benchmarks/precision.py -->"
+VECTORS = 10_000
+DENSE_AT_ONCE = 250
+"""Sites whose matrices are in memory at a time"""
+HEAD = ("relative error in float32", "median", "99 %", "99.9 %", "largest", "above 10 %")
+
+
+def inputs() -> dict[str, np.ndarray]:
+    """Return parameters and forcing that float32 can hold."""
+    units = np.random.default_rng(0).uniform(size=(VECTORS, len(clm5.NAMES)))
+    units[VECTORS // 2 :] = np.round(units[VECTORS // 2 :])
+    chosen = np.resize(np.arange(len(profiles().bedrock_layer)), VECTORS)
+    found = {field.name: np.asarray(getattr(profiles(), field.name))[chosen] for field in fields(clm5.Forcing)}
+    found["parameters"] = np.asarray(clm5.physical(units))
+    return {name: one.astype(np.float32) if one.dtype == np.float64 else one for name, one in found.items()}
+
+
+def solved(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return carbon (site, layer), and gradients by unit parameters (site, parameter), in the precision in use."""
+    parameters = jnp.asarray(given["parameters"], float)
+    forcing = clm5.Forcing(
+        **{
+            field.name: jnp.asarray(given[field.name], None if field.name == "bedrock_layer" else float)
+            for field in fields(clm5.Forcing)
+        }
+    )
+    width = np.diff(clm5.RANGES["binn"])[:, 0]
+    found = {}
+    for column in ("closed", "published"):
+        soil = clm5.prepare(forcing, column)
+        found[f"{column} carbon"] = clm5.soil_organic_carbon(clm5.solve(parameters, soil))
+        found[f"{column} gradient"] = width * jax.jit(jax.grad(loss))(parameters, soil)
+    dense = jax.jit(lambda some, climate: dense_steady_state(some, climate, "published"))
+    some = [slice(first, first + DENSE_AT_ONCE) for first in range(0, len(parameters), DENSE_AT_ONCE)]
+    pools = [dense(parameters[one], jax.tree.map(lambda leaf, one=one: leaf[one], forcing)) for one in some]
+    found["dense carbon"] = clm5.soil_organic_carbon(jnp.concatenate(pools))
+    return {name: np.asarray(one) for name, one in found.items()}
+
+
+def compute(source: Path, target: Path) -> None:
+    """Solve what is stored, and store it."""
+    with np.load(source) as file:
+        np.savez(target, **solved(dict(file)))
+
+
+def elsewhere(source: Path, precision: str) -> dict[str, np.ndarray]:
+    """Solve in a process of that precision."""
+    target = source.with_name(f"{precision}.npz")
+    environment = {**os.environ, "BINN_PROB_PRECISION": precision, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, __file__, "--compute", str(source), str(target)]
+    subprocess.run(command, env=environment, check=True)
+    with np.load(target) as file:
+        return dict(file)
+
+
+def errors(
+    given: Mapping[str, np.ndarray], single: Mapping[str, Any], double: Mapping[str, Any], name: str, truth: str = ""
+) -> np.ndarray:
+    """Return the relative errors of the carbon of all layers above bedrock, or of the gradients of all sites."""
+    got, expected = np.asarray(single[name], float), double[truth or name]
+    if "gradient" in name:
+        return np.linalg.norm(got - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    soil = np.arange(clm5.LAYERS) < given["bedrock_layer"][:, None]
+    return np.abs(got[soil] / expected[soil] - 1.0)
+
+
+def table(given: Mapping[str, np.ndarray], single: Mapping[str, Any], double: Mapping[str, Any]) -> str:
+    """Return quantiles of the errors as Markdown."""
+    lines = [HEAD, ("---",) * len(HEAD)]
+    for words, name, truth in (
+        ("carbon, closed column", "closed carbon", ""),
+        ("carbon, published column", "published carbon", ""),
+        ("carbon, published column by a dense solution", "dense carbon", "published carbon"),
+        ("gradient, closed column", "closed gradient", ""),
+        ("gradient, published column", "published gradient", ""),
+    ):
+        error = np.nan_to_num(errors(given, single, double, name, truth), nan=np.inf)
+        shown = (f"{np.quantile(error, at, method='higher'):.1e}" for at in (0.5, 0.99, 0.999, 1.0))
+        lines.append((words, *shown, f"{100 * np.mean(error > 0.1):.2g} %"))
+    software = ", ".join(f"{name} {versions()[name]}" for name in ("python", "jax", "numpy"))
+    made = f"Made by `python benchmarks/precision.py`; {software}; commit {str(git_commit())[:7]}."
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + f"\n\n{made}\n"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Solve in both precisions, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--compute", type=Path, nargs=2, metavar=("FROM", "TO"), help="solve what is stored in a file")
+    parser.add_argument("--document", type=Path, default=DOCUMENT, help="page to write into")
+    given = parser.parse_args(arguments)
+    if given.compute:
+        compute(*given.compute)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "inputs.npz"
+        stored = inputs()
+        np.savez(source, **stored)
+        block = table(stored, *(elsewhere(source, precision) for precision in ("float32", "float64")))
+    rewrite(given.document, block, BEGIN)
+
+
+if __name__ == "__main__":
+    main()
