@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,12 @@ HEAD = (
     "sites", "forward, µs a site", "value and gradient, of forward", "dense solution, of forward",
     "LAPACK site by site, of forward", "memory, kB a site",
 )  # fmt: skip
+FLOOR_HEAD = (
+    "floor", "operations a site", "exponentials and logarithms a site", "kB read and written a site",
+    "arithmetic, µs a site", "memory, µs a site",
+)  # fmt: skip
+FLOOR_AT = (1402, 25925)
+"""Numbers of sites whose times are held against the floor"""
 _BLANK = "–"
 
 Timings = Mapping[tuple[str, int], Mapping[str, Any]]
@@ -81,6 +87,38 @@ def table(timings: Timings) -> str:
                     _BLANK if memory is None else f"{memory / sites / 1e3:.3g}",
                 ]
             )
+    return _markdown(lines)
+
+
+def floor(timings: Timings) -> str:
+    """Return as Markdown how long arithmetic and memory take a site at least, and how far from it the solver is."""
+    add, exponential, copy = (timings[name, 0] for name in ("multiply_add", "exponential", "memory"))
+    per_operation, per_exponential, per_byte = (
+        one["seconds"] / one[count] for one, count in ((add, "count"), (exponential, "count"), (copy, "moved"))
+    )
+    lines = [FLOOR_HEAD + tuple(f"of the floor, {sites:,} sites" for sites in FLOOR_AT)]
+    lines.append(("---",) * len(lines[0]))
+    for name in ("forward", "value_and_gradient"):
+        many = timings[name, FLOOR_AT[-1]]
+        moved = many["moved"] / FLOOR_AT[-1]
+        arithmetic = many["flops"] * per_operation + many["transcendentals"] * per_exponential
+        memory = moved * per_byte
+        least = max(arithmetic, memory)
+        lines.append(
+            (
+                name.replace("_", " "), f"{many['flops']:,.0f}", f"{many['transcendentals']:,.0f}",
+                f"{moved / 1e3:.3g}", f"{1e6 * arithmetic:.3g}", f"{1e6 * memory:.3g}",
+                *(f"{timings[name, sites]['seconds'] / sites / least:.2g}" for sites in FLOOR_AT),
+            )
+        )  # fmt: skip
+    speeds = (
+        f"An operation takes {1e9 * per_operation:.2g} ns, an exponential {1e9 * per_exponential:.2g} ns, and memory "
+        f"gives {1e-9 / per_byte:.3g} GB/s."
+    )
+    return f"{_markdown(lines)}\n\n{speeds}"
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -103,7 +141,7 @@ def block(found: Mapping[tuple[str, int], Timings]) -> str:
     for (precision, threads), timings in found.items():
         compiled = timings["compilation", 0]["seconds"]
         words = f"{precision}, {threads} thread{'s' if threads > 1 else ''}; compilation of value and gradient"
-        parts.append(f"**{words}: {compiled:.1f} s**\n\n{table(timings)}")
+        parts.append(f"**{words}: {compiled:.1f} s**\n\n{table(timings)}\n\n{floor(timings)}")
     software = ", ".join(f"{name} {versions()[name]}" for name in ("python", "jax", "numpy"))
     cores = f"{os.cpu_count()} CPU cores"
     parts.append(f"Made by `python benchmarks/solver.py`: {cores}; {software}; commit {str(git_commit())[:7]}.")

@@ -1,4 +1,4 @@
-"""Time the steady state and its gradient against dense solutions of the same systems, with pytest-benchmark.
+"""Time the steady state and its gradient against dense solutions, and what the machine can do, with pytest-benchmark.
 
 ``python benchmarks/solver.py`` runs this file once for each precision and number of threads, which a process chooses
 before JAX starts, and makes a table of it.  By itself, for a look at one of them:
@@ -10,8 +10,9 @@ The sites are New York's, repeated; parameters are drawn uniformly inside BINN's
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
 
 SITES = (1, 16, 64, 256, 1402, 25925)
 """As many as: one chain, chains of one site, a batch, New York's profiles, those of the conterminous United States"""
-DENSE = SITES[:-1]
-"""Numbers of sites whose matrices fit into memory"""
 COMPILED_AT = 1402
+COUNTED_AT = 256
+"""Sites that are solved for in one piece, whose operations XLA counts"""
+ELEMENTS, REPEATED = 1 << 20, 32
+"""Numbers, and operations on each, by which the speed of arithmetic is measured"""
 
 EACH = pytest.mark.parametrize("sites", SITES)
-EACH_DENSE = pytest.mark.parametrize("sites", DENSE)
 
 
 @cache
@@ -67,39 +69,50 @@ def loss(parameters: Array, soil: clm5.SoilColumn) -> Array:
     return jnp.sum(jnp.log1p(clm5.soil_organic_carbon(clm5.solve(parameters, soil))))
 
 
+VALUE_AND_GRADIENT = jax.value_and_grad(loss)
+
+
 def time_it(benchmark: Any, function: Callable[..., Any], *arguments: Any) -> None:
-    """Time a compiled function until its result is there, and keep what XLA says of it."""
+    """Time a compiled function until its result is there, and keep how much memory XLA says that it takes."""
     jitted = jax.jit(function)
-    compiled = jitted.lower(*arguments).compile()
-    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    memory = jitted.lower(*arguments).compile().memory_analysis()
     if memory is not None:
-        benchmark.extra_info["bytes"] = (
-            memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-        )
-    if cost is not None:
-        benchmark.extra_info["flops"], benchmark.extra_info["bytes_accessed"] = cost["flops"], cost["bytes accessed"]
+        moved = memory.argument_size_in_bytes + memory.output_size_in_bytes
+        benchmark.extra_info.update(moved=moved, bytes=moved + memory.temp_size_in_bytes)
     benchmark(lambda: jax.block_until_ready(jitted(*arguments)))
+
+
+@cache
+def operations(function: Callable[..., Any]) -> dict[str, float]:
+    """Return how many operations a site takes, as XLA counts them with all loops unrolled and before it optimises."""
+    jax.clear_caches()  # of what was traced with loops, and then without
+    with mock.patch.object(jax.lax, "scan", partial(jax.lax.scan, unroll=True)):
+        counted = jax.jit(function).lower(*columns(COUNTED_AT)).cost_analysis()
+    jax.clear_caches()
+    return {name: counted[name] / COUNTED_AT for name in ("flops", "transcendentals")}
 
 
 @EACH
 def test_forward(benchmark: Any, sites: int) -> None:
     """Time the solution of prepared columns."""
+    benchmark.extra_info.update(operations(clm5.solve))
     time_it(benchmark, clm5.solve, *columns(sites))
 
 
 @EACH
 def test_value_and_gradient(benchmark: Any, sites: int) -> None:
     """Time a loss and its gradient by all parameters."""
-    time_it(benchmark, jax.value_and_grad(loss), *columns(sites))
+    benchmark.extra_info.update(operations(VALUE_AND_GRADIENT))
+    time_it(benchmark, VALUE_AND_GRADIENT, *columns(sites))
 
 
-@EACH_DENSE
+@EACH
 def test_dense(benchmark: Any, sites: int) -> None:
     """Time the solution of ready matrices, all at once."""
     time_it(benchmark, jnp.linalg.solve, *systems(sites))
 
 
-@EACH_DENSE
+@EACH
 def test_lapack(benchmark: Any, sites: int) -> None:
     """Time the solution of ready matrices, one by one in NumPy."""
     matrix, source = (np.asarray(array) for array in systems(sites))
@@ -112,6 +125,30 @@ def test_compilation(benchmark: Any) -> None:
 
     def compile_anew() -> None:
         jax.clear_caches()
-        jax.jit(jax.value_and_grad(loss)).lower(*arguments).compile()
+        jax.jit(VALUE_AND_GRADIENT).lower(*arguments).compile()
 
     benchmark.pedantic(compile_anew, rounds=3)
+
+
+def test_multiply_add(benchmark: Any) -> None:
+    """Time arithmetic on numbers that stay in registers."""
+    benchmark.extra_info["count"] = 2 * REPEATED * ELEMENTS
+    time_it(benchmark, lambda x: repeated(lambda x: 0.999 * x + 0.1, x), jnp.ones(ELEMENTS))
+
+
+def test_exponential(benchmark: Any) -> None:
+    """Time exponentials."""
+    benchmark.extra_info["count"] = REPEATED * ELEMENTS
+    time_it(benchmark, lambda x: repeated(lambda x: jnp.exp(-x), x), jnp.ones(ELEMENTS))
+
+
+def test_memory(benchmark: Any) -> None:
+    """Time reading from memory beyond all caches; a result of that size would be a new allocation each time."""
+    time_it(benchmark, jnp.sum, jnp.ones(32 * ELEMENTS))
+
+
+def repeated(function: Callable[[Array], Array], x: Array) -> Array:
+    """Apply a function to its own result."""
+    for _ in range(REPEATED):
+        x = function(x)
+    return x

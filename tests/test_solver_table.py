@@ -20,23 +20,29 @@ def bench() -> Iterator[ModuleType]:
         yield importlib.import_module("solver")
 
 
-def test_times_become_ratios(bench: ModuleType, tmp_path: Path) -> None:
+def test_times_become_ratios(bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def one(name: str, seconds: float, sites: int | None = 2, **extra: float) -> dict[str, object]:
         label = f"test_{name}" + (f"[{sites}]" if sites else "")
         params = {"sites": sites} if sites else None
         return {"name": label, "params": params, "stats": {"median": seconds}, "extra_info": extra}
 
+    counted = {"flops": 1e3, "transcendentals": 100.0, "moved": 2e4}
     listed = [
-        one("forward", 1e-5), one("forward", 5e-5, 20), one("value_and_gradient", 3e-5, bytes=8000),
-        one("value_and_gradient", 1e-4, 20, bytes=40_000), one("dense", 1e-3), one("lapack", 2e-3),
-        one("compilation", 2.5, None),
+        one("forward", 1e-5), one("forward", 5e-5, 20, **counted), one("value_and_gradient", 3e-5, bytes=8000),
+        one("value_and_gradient", 1e-4, 20, bytes=40_000, **counted), one("dense", 1e-3), one("lapack", 2e-3),
+        one("compilation", 2.5, None), one("multiply_add", 1e-3, None, count=2e6, moved=1.0),
+        one("exponential", 1e-3, None, count=1e5), one("memory", 1e-3, None, moved=4e6),
     ]  # fmt: skip
     path = tmp_path / "timings.json"
     path.write_text(json.dumps({"benchmarks": listed}), encoding="utf-8")
+    monkeypatch.setattr(bench, "FLOOR_AT", (2, 20))
     block = bench.block({("float64", 2): bench.read(path)})
     assert "**float64, 2 threads; compilation of value and gradient: 2.5 s**" in block
     assert "| 2 | 5 | 3 | 100 | 200 | 4 |" in block
     assert "| 20 | 2.5 | 2 | – | – | 2 |" in block
+    # 1,000 operations at 0.5 ns and 100 exponentials at 10 ns; 1 kB at 4 GB/s
+    assert "| forward | 1,000 | 100 | 1 | 1.5 | 0.25 | 3.3 | 1.7 |" in block
+    assert "| value and gradient | 1,000 | 100 | 1 | 1.5 | 0.25 | 10 | 3.3 |" in block
 
 
 def test_the_document_has_a_place_for_it(bench: ModuleType) -> None:
