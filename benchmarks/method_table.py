@@ -16,6 +16,9 @@ __all__ = ["BEGIN", "END", "rewrite", "table"]
 BEGIN, END = "<!-- measured: begin, written by benchmarks/methods.py -->", "<!-- measured: end -->"
 """What lies between these lines of the document is written anew; all else is left as it is."""
 
+_BEGINNING = "<!-- measured: begin"
+"""What all such markers share: a document may have several"""
+
 HEAD = (
     "model", "method", "what it gives", "seconds", "of NUTS", "converged",
     "true parameters", "true processes, held out", "observations, held out", "CRPS, held out",
@@ -48,17 +51,17 @@ def table(cases: Sequence[Case], rows: Mapping[str, Row], command: str) -> str:
 
 
 def rewrite(document: Path, block: str, marker: str = BEGIN) -> None:
-    """Put a block between the two markers of a document, in the place of what was there.
+    """Put a block between a marker of a document and the end after it, in the place of what was there.
 
     Raises
     ------
     InputError
-        If the document is missing, or does not have each marker once, in this order.
+        If the document is missing, does not have the marker once, or has not one end for each beginning.
     """
     text = document.read_text(encoding="utf-8") if document.is_file() else ""
     before, begin, rest = text.partition(marker)
     _, end, after = rest.partition(END)
-    if not (begin and end) or marker in after or END in before + after:
+    if not (begin and end) or marker in rest or text.count(END) != text.count(_BEGINNING):
         raise InputError(f"{document} without a place for the table", f"{marker} … {END}, once", "add these two lines")
     with replacing(document) as temporary:
         temporary.write_text(f"{before}{marker}\n\n{block}\n{END}{after}", encoding="utf-8")
