@@ -23,6 +23,7 @@ from binn_prob.clm5 import (
     physical,
     prepare,
     soil_organic_carbon,
+    solve,
     steady_state,
 )
 from binn_prob.clm5.dense import dense_system
@@ -121,6 +122,26 @@ def test_carbon_is_positive_in_the_whole_box(
     soc = np.asarray(soil_organic_carbon(pools))
     assert (soc[soil & thawed[:, None]] > 0).all()
     assert (soc[:, 0] > 0).all()
+
+
+@COLUMNS
+def test_soil_without_litter_has_no_carbon(
+    column: Any, make_forcing: MakeForcing, unit_parameters: UnitParameters
+) -> None:
+    """Nor has its gradient anything that is not a number; neighbours with litter do not notice."""
+    litter = np.array(make_forcing().litter_input)
+    litter[::2] = 0.0
+    bare, fed = (prepare(one, column) for one in (make_forcing(litter_input=litter), make_forcing()))
+    units = unit_parameters()
+
+    def total(units: jax.Array) -> jax.Array:
+        return jnp.sum(soil_organic_carbon(solve(physical(units), bare)))
+
+    pools, gradient = np.asarray(solve(physical(units), bare)), np.asarray(jax.grad(total)(units))
+    assert (pools[::2] == 0).all()
+    assert (gradient[::2] == 0).all()
+    np.testing.assert_array_equal(pools[1::2], solve(physical(units), fed)[1::2])
+    assert np.isfinite(gradient).all()
 
 
 @COLUMNS
