@@ -239,7 +239,9 @@ def test_the_cost_of_the_protocol_is_that_of_its_solutions(study: ModuleType) ->
     assert lines[efficiency.PROTOCOL]["seconds"] == pytest.approx(3 * 70_000 * 1e-3 / 2)
     assert lines[efficiency.COMPILED]["seconds"] == pytest.approx(3 * 70_000 * 2e-4 / 2)
     remark = "64 profiles, 0 % of them converged"
-    assert lines[efficiency.FAST] == {"seconds": 2.0, "ess": 100.0, "r_hat": 1.1, "remark": remark}
+    kind = efficiency.NOT_CONVERGED
+    assert lines[efficiency.FAST] == {"seconds": 2.0, "ess": 100.0, "r_hat": 1.1, "remark": remark, "kind": kind}
+    assert lines[efficiency.HMC]["kind"] == efficiency.CONVERGED
     assert lines[efficiency.HMC]["seconds"] == 1.0
 
 

@@ -24,13 +24,13 @@ import numpy as np
 import pandas as pd
 from monthly_program import profile, solution
 from study import Case, Page, Study, main, share, value
-from ways import BINN_NETWORK, SMALL, about, devices, fitted, frame, some, way, worth
+from ways import BINN_NETWORK, SMALL, about, devices, fitted, frame, look, some, way, worth
 
 import binn_prob as bp
 from binn_prob import clm5
 from binn_prob.clm5.dense import dense_steady_state
 from binn_prob.fitting import as_model
-from binn_prob.results.drawing import panels, styled
+from binn_prob.results.drawing import legend, panels, styled
 from binn_prob.results.scores import Score
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 CHAINS, SOLVES = 3, 70_000
 """PRODA's chains of a profile, and solutions in each: 20,000 of its first phase and 50,000 of its second"""
 PROTOCOL = "PRODA's protocol"
-COMPILED = "the same, its solution compiled"
-FAST = "the same, with the fast solution"
+COMPILED, FAST = "PRODA's protocol, its solution compiled", "PRODA's protocol, with the fast solution"
 HMC, HMC_SHORT = "HMC by profile", "HMC by profile, few draws"
 PUBLISHED_STEP = 0.035
 """Seconds for a profile forward and backward in BINN's program, measured with it on a CPU of two cores"""
@@ -50,12 +49,19 @@ CORRECT = dict.fromkeys(("annealing", "truncated_proposals", "accepted_only", "b
 FEW_DRAWS = {"warmup": 150, "draws": 100, "thinning": 1, "rounds": 1}
 """Hamiltonian Monte Carlo cut short: to an effective sample size like that of the protocol"""
 METHODS = ("MC dropout, batches", "deep ensemble, batches", "VI, batches", "SGHMC, batches")
+NO_POSTERIOR = METHODS[:2]
+"""Methods whose draws are of something else"""
+TO_REACH = 500
+"""Times that a profile, and a training step, were to be cheaper"""
 CHAINED = ("nuts", "sghmc")
 """Methods whose draws are of Markov chains"""
 JUDGED = 64
 """Profiles at which these are judged"""
 BATCH = 16
 """Profiles of a step of BINN's demonstration"""
+CONVERGED, NOT_CONVERGED, OTHER, EXTRAPOLATED = "converged", "not converged", "no posterior", "extrapolated"
+MARKERS = {CONVERGED: "o", NOT_CONVERGED: "X", OTHER: "^", EXTRAPOLATED: "D"}
+"""What stands behind a cost → its marker"""
 STEPS = EVERYTHING, BATCHES, WIDE = "all profiles", "batches", "batches, 3 × 128 units"
 """What the cases of training steps are called; the network of the last is as large as that of BINN's program"""
 
@@ -67,13 +73,13 @@ def cases(small: bool) -> list[Case]:
     site_nuts = SMALL["site_nuts"] if small else {}
     few_draws = SMALL["site_nuts"] if small else FEW_DRAWS
     everywhere = len(os.sched_getaffinity(0))
-    trained = {"sites": 8 if small else None, "seed": seed}
+    chosen, trained = {"sites": most, "seed": seed}, {"sites": 8 if small else None, "seed": seed}
     steps = {"few": 100, "more": 300, "repeats": 1} if small else {"few": 500, "more": 2500, "repeats": 5}
     found = [
         Case("dense solution", dense, {"sites": few, "repeats": 5 if small else 200, "seed": seed}, one_core=True),
-        Case("PRODA's draws", proda, {"sites": most, "options": {**CORRECT, **metropolis}, "seed": seed}),
-        Case(HMC, by_site, {"sites": most, "options": site_nuts, "seed": seed}, devices=everywhere),
-        Case(HMC_SHORT, by_site, {"sites": most, "options": few_draws, "seed": seed}, devices=everywhere),
+        Case("PRODA's draws", by_site, {"method": "proda_metropolis", "options": {**CORRECT, **metropolis}, **chosen}),
+        Case(HMC, by_site, {"method": "site_nuts", "options": site_nuts, **chosen}, devices=everywhere),
+        Case(HMC_SHORT, by_site, {"method": "site_nuts", "options": few_draws, **chosen}, devices=everywhere),
         *(Case(name, binn, {**way(name, small), **trained}) for name in METHODS[: 1 if small else None]),
         Case(f"training step, {EVERYTHING}", step, {"batch_sites": None, **steps, **trained}),
         Case(f"training step, {BATCHES}", step, {"batch_sites": BATCH, **steps, **trained}),
@@ -114,19 +120,10 @@ def timed(work: Callable[[], Any], repeats: int) -> float:
     return float(np.median(spent))
 
 
-def proda(folder: Path, sites: int, options: dict[str, Any], seed: int) -> pd.DataFrame:
-    """Return what the draws of PRODA's protocol are worth, its departures from the posterior taken out."""
+def by_site(folder: Path, method: str, sites: int, options: dict[str, Any], seed: int) -> pd.DataFrame:
+    """Return cost and worth of the draws of a method that takes each profile by itself, and on how many cores."""
     profiles = bp.data.load("new-york", sites=sites, seed=seed)
-    fit = bp.fit(
-        "site", profiles, "proda_metropolis", seed=seed, progress=False, checkpoint=folder, resume=True, **options
-    )
-    return worth(fit.posterior())
-
-
-def by_site(folder: Path, sites: int, options: dict[str, Any], seed: int) -> pd.DataFrame:
-    """Return cost and worth of Hamiltonian Monte Carlo for each of the profiles."""
-    profiles = bp.data.load("new-york", sites=sites, seed=seed)
-    fit = bp.fit("site", profiles, "site_nuts", seed=seed, progress=False, checkpoint=folder, resume=True, **options)
+    fit = bp.fit("site", profiles, method, seed=seed, progress=False, checkpoint=folder, resume=True, **options)
     cores = frame({("", "cores"): Score(len(os.sched_getaffinity(0)))}, sites=sites)
     return pd.concat([worth(fit.posterior()), cores])
 
@@ -196,12 +193,12 @@ def page(rows: pd.DataFrame) -> Page:
             f"Hamiltonian Monte Carlo is {protocol / hmc['seconds']:,.0f} times faster than PRODA's protocol for a "
             f"profile at {hmc['ess'] / draws:.0f} times as many effective draws, {worth_more:,.0f} times faster for an "
             f"effective draw; cut short, {protocol / short['seconds']:,.0f} times faster at {short['ess'] / draws:.1f} "
-            "times as many. To reach: 500 times faster at more effective draws."
+            f"times as many. To reach: {TO_REACH} times faster at more effective draws."
         ),
         (
             f"A training step is {training_faster[EVERYTHING]} times faster for a profile than in BINN's program when "
             f"it sees all profiles, {training_faster[BATCHES]} times when it sees {BATCH}, as there, and "
-            f"{training_faster[WIDE]} times with a network as large as there; to reach: 500."
+            f"{training_faster[WIDE]} times with a network as large as there; to reach: {TO_REACH}."
         ),
     ]
     caption = (
@@ -221,26 +218,30 @@ def _rate(number: float) -> str:
 
 
 def costs(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return seconds, effective draws, R-hat and a remark for each way to a posterior."""
+    """Return seconds, effective draws, R-hat, a remark and what kind of posterior it is for each way."""
     held = rows.set_index(["case", "measure"])["value"]
     sites = rows.groupby("case")["sites"].first()
 
-    def line(seconds: float, case: str | None, remark: str = "") -> dict[str, Any]:
+    def line(seconds: float, case: str | None, remark: str, kind: str) -> dict[str, Any]:
         ess, r_hat = ((held[case, name] if case else math.nan) for name in ("ess_median", "r_hat_high"))
-        return {"seconds": seconds, "ess": ess, "r_hat": r_hat, "remark": remark}
+        return {"seconds": seconds, "ess": ess, "r_hat": r_hat, "remark": remark, "kind": kind}
+
+    def kind(case: str) -> str:
+        return CONVERGED if held[case, "converged"] == 1.0 else NOT_CONVERGED
 
     found = {}
     for name, solution_seconds in {PROTOCOL: "monthly_seconds", COMPILED: "compiled_seconds"}.items():
         seconds = CHAINS * SOLVES * held["dense solution", solution_seconds] / held[HMC, "cores"]
-        found[name] = line(seconds, "PRODA's draws", "extrapolated")
+        found[name] = line(seconds, "PRODA's draws", "extrapolated", EXTRAPOLATED)
     for name, case in {FAST: "PRODA's draws", HMC: HMC, HMC_SHORT: HMC_SHORT}.items():
         remark = f"{sites[case]} profiles, {share(held[case, 'converged'])} of them converged"
-        found[name] = line(held[case, "seconds"] / sites[case], case, remark)
+        found[name] = line(held[case, "seconds"] / sites[case], case, remark, kind(case))
     for name in (*METHODS, "NUTS, 64 sites"):
         if (name, "seconds") in held.index:
             remark = f"{sites[name]} profiles, {'' if held[name, 'converged'] else 'not '}converged"
             chains = name if (name, "ess_median") in held.index else None
-            found[f"BINN: {name}"] = line(held[name, "seconds"] / sites[name], chains, remark)
+            of_what = OTHER if name in NO_POSTERIOR else kind(name)
+            found[f"BINN: {name}"] = line(held[name, "seconds"] / sites[name], chains, remark, of_what)
     return found
 
 
@@ -267,19 +268,29 @@ def training_steps(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
 @styled
 def draw(lines: dict[str, dict[str, Any]]) -> Figure:
     """Draw the seconds of a profile, and how much slower PRODA's protocol is."""
-    figure, axes = panels(1, 1, (5.6, 3.0))
+    figure, axes = panels(1, 1, (6.4, 3.4))
     axis = axes[0, 0]
     slowest = lines[PROTOCOL]["seconds"]
-    for number, one in enumerate(lines.values()):
-        extrapolated = one["remark"] == "extrapolated"
-        axis.plot(one["seconds"], number, "o", color="#0072B2", markerfacecolor="white" if extrapolated else "#0072B2")
-        times = f"{slowest / one['seconds']:,.0f} ×"
-        axis.annotate(times, (one["seconds"], number), (8, 0), textcoords="offset points", va="center", fontsize=8)
+    for number, (name, one) in enumerate(lines.items()):
+        colour = look(name.removeprefix("BINN: "))["color"] if name not in (PROTOCOL, COMPILED, FAST) else "black"
+        kind = one["kind"]
+        face = "white" if kind == EXTRAPOLATED else colour
+        axis.plot(one["seconds"], number, MARKERS[kind], color=colour, markerfacecolor=face, markersize=7)
+        times = slowest / one["seconds"]
+        away, side = (-8, "right") if times > TO_REACH else (8, "left")  # of the line of what was to be reached
+        axis.annotate(
+            f"{times:,.0f} ×", (one["seconds"], number), (away, 0), textcoords="offset points", va="center", ha=side,
+            fontsize=8,
+        )  # fmt: skip
+    for kind, marker in MARKERS.items():
+        axis.plot([], [], marker, color="0.4", markerfacecolor="white" if kind == EXTRAPOLATED else "0.4", label=kind)
+    axis.axvline(slowest / TO_REACH, color="black", linewidth=0.8, linestyle=":", label=f"{TO_REACH} ×, to reach")
     axis.set_yticks(range(len(lines)), list(lines))
     axis.set_xscale("log")
-    axis.margins(x=0.15)
-    axis.set_xlabel("seconds a profile (open: extrapolated), and times faster")
+    axis.margins(x=0.2)
+    axis.set_xlabel("seconds a profile (numbers: times faster than PRODA's protocol)")
     axis.invert_yaxis()
+    legend(figure, axis)
     return figure
 
 
