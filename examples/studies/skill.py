@@ -265,11 +265,11 @@ def draw(rows: pd.DataFrame) -> Figure:
             axis.plot(inside, [place] * len(inside), **look(name), linestyle="", markersize=4, alpha=0.6)
             if (mean := found.mean()) >= LEFT:
                 axis.plot(mean, place, "|", color="black", markersize=12, label="mean of the folds")
-            if left := len(found) - len(inside):
-                what = (
-                    f"← {left} fold{'s' if left > 1 else ''}: {', '.join(f'{one:.2f}' for one in found[found < LEFT])}"
+            if left := ", ".join(f"{one:.2f}" for one in found[found < LEFT]):
+                where = (found.max(), place)
+                axis.annotate(
+                    f"and {left}, off the axis", where, (8, 0), textcoords="offset points", va="center", fontsize=8
                 )
-                axis.annotate(what, (LEFT, place), (3, -12), textcoords="offset points", va="center", fontsize=8)
         level = chosen.loc[chosen["name"] == baseline_of, "value"].mean()
         axis.axvline(level, color="black", linewidth=0.8, linestyle=":", label="mean of the forest of the same scale")
         axis.axhline(len(BASELINES) - 0.5, color="black", linewidth=0.8)
