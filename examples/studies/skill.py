@@ -267,9 +267,7 @@ def draw(rows: pd.DataFrame) -> Figure:
                 axis.plot(mean, place, "|", color="black", markersize=12, label="mean of the folds")
             if left := ", ".join(f"{one:.2f}" for one in found[found < LEFT]):
                 where = (found.max(), place)
-                axis.annotate(
-                    f"and {left}, off the axis", where, (8, 0), textcoords="offset points", va="center", fontsize=8
-                )
+                axis.annotate(f"and {left}", where, (8, 0), textcoords="offset points", va="center", fontsize=8)
         level = chosen.loc[chosen["name"] == baseline_of, "value"].mean()
         axis.axvline(level, color="black", linewidth=0.8, linestyle=":", label="mean of the forest of the same scale")
         axis.axhline(len(BASELINES) - 0.5, color="black", linewidth=0.8)
