@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import xarray as xr
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     Means = Callable[..., tuple[float, float]]
@@ -134,56 +135,72 @@ def page(rows: pd.DataFrame) -> Page:
     return Page(tables(rows, of, sizes), {shows: figure}, findings(rows, of, sizes))
 
 
+class Column(NamedTuple):
+    """What a table shows at each number of sites."""
+
+    title: str
+    part: str
+    of: str
+    measure: str
+    form: Callable[..., str]
+    """Writes a mean and its error"""
+
+
+def inside(part: str) -> list[Column]:
+    """Return columns of the shares of true processes and parameters in the intervals."""
+    return [
+        Column(f"true {kind}", part, kind, recovery.TRUTH_INSIDE, share) for kind in ("processes", "parameters")
+    ]  # fmt: skip
+
+
+def widths(reference: str, digits: int = 2) -> list[Column]:
+    """Return columns of the widths of the processes relative to those of a method, near and far."""
+    form = partial(value, digits=digits)
+    return [Column(f"sd over that of {reference}, {part}", part, "processes", over(reference), form) for part in PARTS]
+
+
+def table(of: Means, names: Sequence[str], sizes: Sequence[int], world: str, columns: Sequence[Column]) -> pd.DataFrame:
+    """Return a row for each method, and columns for the numbers of sites at which there is something."""
+    cells = {
+        f"{size} sites: {one.title}": [
+            one.form(*of(world, size, name, one.part, one.of, one.measure)) for name in names
+        ]
+        for one in columns
+        for size in sizes
+    }
+    listed = pd.DataFrame(cells, pd.Index(names, name="method"))
+    return listed.loc[:, (listed != "–").any()]
+
+
 def tables(rows: pd.DataFrame, of: Means, sizes: Sequence[int]) -> dict[str, pd.DataFrame]:
-    """Return every table that has something in it: a row for each method, columns for numbers of sites."""
-    names = list(rows["name"].unique())
-
-    def table(world: str, *shown: tuple[str, str, str, str, Callable[..., str]]) -> pd.DataFrame:
-        cells = {
-            f"{size} sites: {title}": [form(*of(world, size, name, part, what, measure)) for name in names]
-            for title, part, what, measure, form in shown
-            for size in sizes
-        }
-        listed = pd.DataFrame(cells, pd.Index(names, name="method"))
-        return listed.loc[:, (listed != "–").any()]
-
-    def inside(part: str) -> pd.DataFrame:
-        kinds = ("processes", "parameters")
-        return table("synthetic", *((f"true {kind}", part, kind, recovery.TRUTH_INSIDE, share) for kind in kinds))
-
-    def width(reference: str, part: str) -> tuple[str, str, str, str, Callable[..., str]]:
-        return f"sd over that of {reference}, {part}", part, "processes", over(reference), value
-
-    contraction = ("contraction", "near", "parameters", "contraction", value)
-    cost = (("seconds", "", "", "seconds", _seconds), ("converged", "", "", "converged", _fits))
+    """Return every table that has something in it."""
+    synthetic, new_york = (
+        partial(table, of, list(rows["name"].unique()), sizes, world) for world in ("synthetic", "new-york")
+    )
+    contraction = Column("contraction", "near", "parameters", "contraction", value)
+    ranks = Column("ranks", "near", "processes", "rank_distance", value)
+    widening = Column("sd far over sd near", "", "processes", "widening", value)
+    skill = {"coverage_90": "in 90 %", "log_nse": "NSE of log SOC", "nse": "NSE", "crps": "CRPS"}
+    predicted = [
+        Column(title, "near", "", name, share if name == "coverage_90" else value) for name, title in skill.items()
+    ]
+    cost = [Column("seconds", "", "", "seconds", _seconds), Column("converged", "", "", "converged", _fits)]
     found = {
-        "Sites like those learnt from: share of the truth in 90 % intervals": inside("near"),
-        "Sites warmer than any learnt from: share of the truth in 90 % intervals": inside("far"),
+        "Sites like those learnt from: share of the truth in 90 % intervals": synthetic(inside("near")),
+        "Sites warmer than any learnt from: share of the truth in 90 % intervals": synthetic(inside("far")),
         "Sites like those learnt from: contraction of the parameters (0: nothing learnt, 1: all), and distance of the "
         "ranks of the true processes from uniform (to be held against that of NUTS and SGHMC: the sites of a truth "
-        "share its network, so that even the ranks of the posterior are not uniform)": table(
-            "synthetic", contraction, ("ranks", "near", "processes", "rank_distance", value)
-        ),
+        "share its network, so that even the ranks of the posterior are not uniform)": synthetic([contraction, ranks]),
         "Widths of the posteriors of the processes: over that of NUTS, near and far, where NUTS has converged "
-        f"({_converged(rows)} fits), and far over near, of all fits (geometric means over sites and processes)": table(
-            "synthetic",
-            *(width("NUTS", part) for part in ("near", "far")),
-            ("sd far over sd near", "", "processes", "widening", value),
-        ),
+        f"({_converged(rows)} fits), and far over near, of all fits (geometric means over sites and "
+        "processes)": synthetic([*widths("NUTS"), widening]),
         "Widths of the posteriors of the processes over that of SGHMC, near and far, whether it has converged or "
-        "not": table("synthetic", *(width("SGHMC", part) for part in ("near", "far"))),
-        "Seconds on one core, beside another fit, and share of the fits that have converged": table("synthetic", *cost),
+        "not": synthetic(widths("SGHMC")),
+        "Seconds on one core, beside another fit, and share of the fits that have converged": synthetic(cost),
         "New York: held-out observations in 90 % intervals, NSE of log SOC and of SOC, CRPS of log SOC, and widths of "
-        "the processes": table(
-            "new-york",
-            ("in 90 %", "near", "", "coverage_90", share),
-            ("NSE of log SOC", "near", "", "log_nse", value),
-            ("NSE", "near", "", "nse", value),
-            ("CRPS", "near", "", "crps", value),
-            ("sd over that of NUTS", "near", "processes", over("NUTS"), _small),
-        ),
-        "New York: contraction of the parameters": table("new-york", contraction),
-        "New York: seconds on one core, and whether the fits have converged": table("new-york", *cost),
+        "the processes": new_york([*predicted, *widths("NUTS", digits=3)]),
+        "New York: contraction of the parameters": new_york([contraction]),
+        "New York: seconds on one core, and whether the fits have converged": new_york(cost),
     }
     return {caption: one for caption, one in found.items() if one.size}
 
@@ -265,10 +282,6 @@ def _seconds(number: float, error: float) -> str:
     return value(number, digits=0)
 
 
-def _small(number: float, error: float) -> str:
-    return value(number, error, digits=3)
-
-
 def _fits(number: float, error: float) -> str:
     return share(number)
 
@@ -278,43 +291,50 @@ def draw(of: Means, sizes: Sequence[int]) -> Figure:
     """Draw the coverage of the true processes by the number of sites, near and far, and by width at the fewest."""
     figure, axes = panels(1, 3, (3.4, 3.4), sharey=True)
     *by_size, by_width = axes[0]
-    inside = partial(of, "synthetic")
     for axis, part in zip(by_size, PARTS, strict=True):
-        for number, name in enumerate(SHOWN):
-            found = [inside(size, name, part, "processes", recovery.TRUTH_INSIDE) for size in sizes]
-            middle, error = 100 * np.array(found).T
-            beside = 0.055 * (number - (len(SHOWN) - 1) / 2)
-            axis.errorbar(
-                np.arange(len(sizes)) + beside, middle, np.nan_to_num(error), **look(name), markersize=3.5,
-                linestyle=LINES.get(name, "-"), linewidth=1.0, label=name,
-            )  # fmt: skip
-        axis.set_title(f"{PARTS[part]} ({part})")
-        axis.set_xticks(range(len(sizes)), list(map(str, sizes)))
-        axis.set_xlim(-0.5, len(sizes) - 0.5)
-        axis.set_xlabel("sites learnt from\n(bars: one standard error over the truths)")
-        axis.text(len(sizes) - 0.55, 91, "asked for: 90 %", ha="right", va="bottom", fontsize=8)
-    for name in SHOWN:
-        widths, held = (
-            np.array([inside(sizes[0], name, part, "processes", measure)[0] for part in PARTS])
-            for measure in (over("NUTS"), recovery.TRUTH_INSIDE)
-        )
-        by_width.plot(widths, 100 * held, color=look(name)["color"], linestyle=LINES.get(name, "-"), linewidth=1.0)
-        for width, inside_90, filled in zip(widths, 100 * held, (True, False), strict=True):
-            by_width.plot(
-                width, inside_90, **look(name), markersize=5, markerfacecolor=None if filled else "white",
-            )  # fmt: skip
-    by_width.set_xscale("log")
-    by_width.set_xlim(0.003, 2.0)
-    by_width.axvline(1.0, color="black", linewidth=0.8)
-    by_width.set_title(f"{sizes[0]} sites, near (filled) and far (open)")
-    by_width.set_xlabel("sd of the processes over that of NUTS")
-    plain(by_width.xaxis)
+        _draw_by_size(axis, of, sizes, part)
+    _draw_by_width(by_width, of, sizes[0])
     for axis in axes[0]:
         axis.axhline(90, color="black", linewidth=0.8)
     axes[0, 0].set_ylabel("true processes in 90 % intervals (%)")
     axes[0, 0].set_ylim(0, 100)
     legend(figure, axes[0, 0])
     return figure
+
+
+def _draw_by_size(axis: Axes, of: Means, sizes: Sequence[int], part: str) -> None:
+    """Draw coverage by the number of sites, the methods beside one another."""
+    for number, name in enumerate(SHOWN):
+        found = [of("synthetic", size, name, part, "processes", recovery.TRUTH_INSIDE) for size in sizes]
+        middle, error = 100 * np.array(found).T
+        beside = 0.055 * (number - (len(SHOWN) - 1) / 2)
+        axis.errorbar(
+            np.arange(len(sizes)) + beside, middle, np.nan_to_num(error), **look(name), markersize=3.5,
+            linestyle=LINES.get(name, "-"), linewidth=1.0, label=name,
+        )  # fmt: skip
+    axis.set_title(f"{PARTS[part]} ({part})")
+    axis.set_xticks(range(len(sizes)), list(map(str, sizes)))
+    axis.set_xlim(-0.5, len(sizes) - 0.5)
+    axis.set_xlabel("sites learnt from\n(bars: one standard error over the truths)")
+    axis.text(len(sizes) - 0.55, 91, "asked for: 90 %", ha="right", va="bottom", fontsize=8)
+
+
+def _draw_by_width(axis: Axes, of: Means, size: int) -> None:
+    """Draw coverage by width, near and far."""
+    for name in SHOWN:
+        width, held = (
+            np.array([of("synthetic", size, name, part, "processes", measure)[0] for part in PARTS])
+            for measure in (over("NUTS"), recovery.TRUTH_INSIDE)
+        )
+        axis.plot(width, 100 * held, color=look(name)["color"], linestyle=LINES.get(name, "-"), linewidth=1.0)
+        for sd, here, face in zip(width, 100 * held, (None, "white"), strict=True):
+            axis.plot(sd, here, **look(name), markersize=5, markerfacecolor=face)
+    axis.set_xscale("log")
+    axis.set_xlim(0.003, 2.0)
+    axis.axvline(1.0, color="black", linewidth=0.8)
+    axis.set_title(f"{size} sites, near (filled) and far (open)")
+    axis.set_xlabel("sd of the processes over that of NUTS")
+    plain(axis.xaxis)
 
 
 STUDY = Study("mc_dropout", "Can the uncertainty of MC dropout be trusted?", cases, page)
