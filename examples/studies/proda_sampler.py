@@ -135,21 +135,22 @@ def page(rows: pd.DataFrame) -> Page:
 @styled
 def draw(ratio: dict[tuple[str, str], pd.DataFrame]) -> Figure:
     """Draw the ratios of all profiles and quantities, by departure."""
-    figure, axes = panels(1, 2, (4.2, 3.0), sharey=True)
+    figure, axes = panels(1, 2, (4.2, 3.0), sharex=True, sharey=True)
     for axis, kind in zip(axes[0], ("parameters", "processes"), strict=True):
         variants = [name for name in VARIANTS if (name, kind) in ratio]
         found = [ratio[name, kind].to_numpy().ravel() for name in variants]
         axis.boxplot(
             [values[values > 0] for values in found], orientation="horizontal", whis=(5, 95), showfliers=False,
-            medianprops={"color": "#0072B2", "linewidth": 2},
+            medianprops={"color": "black", "linewidth": 2}, boxprops={"color": "0.5"},
         )  # fmt: skip
         axis.set_yticks(range(1, len(variants) + 1), variants)
-        axis.axvline(1.0, color="black", linewidth=0.8)
+        axis.axvline(1.0, color="black", linewidth=0.8, linestyle=":")
         axis.set_xscale("log")
-        axis.set_title(kind)
-        axis.set_xlabel("sd / sd of the posterior")
+        axis.set_title(f"all {kind} and profiles")
+    for axis in axes[0]:
         plain(axis.xaxis)
     axes[0, 0].invert_yaxis()
+    figure.supxlabel("sd over that of Hamiltonian Monte Carlo (line: median; box: 25 to 75 %; whiskers: 5 to 95 %)")
     return figure
 
 
