@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xarray as xr
+from matplotlib.figure import Figure
 from study import Case, Page, Study, main, value
 
 import binn_prob as bp
 from binn_prob import clm5
+from binn_prob.results.drawing import styled
 
 VARIANCE, SLOPES = "Sobol indices", "local slopes"
 SHALLOW = {"whole column": None, "upper metre": 1.0, "upper 0.3 m": 0.3}
@@ -99,8 +101,22 @@ def page(rows: pd.DataFrame) -> Page:
         "the range of the parameter, means over the profiles": carbon,
         "Processes: shares of the variance of the logarithm, total order": processes,
     }
-    figure = bp.plot.sensitivity(found[f"{VARIANCE}, {next(iter(SHALLOW))}"])
+    figure = draw(found[f"{VARIANCE}, {next(iter(SHALLOW))}"])
     return Page(tables, {"Shares of the variance, total order": figure}, findings)
+
+
+@styled
+def draw(found: xr.Dataset) -> Figure:
+    """Draw the shares on one scale, and name the parameters that have one."""
+    figure = bp.plot.sensitivity(found)
+    for axis in figure.axes:
+        names = [label.get_text() for label in axis.get_yticklabels()]
+        there = [place for place, bar in enumerate(axis.patches) if bar.get_width() >= LEAST]
+        axis.set_yticks(there, [names[place] for place in there])
+        axis.set_xlim(0.0, 1.0)
+    shares = "share of the variance of the logarithm, total order"
+    figure.supxlabel(f"{shares} (bars: mean over the profiles; lines: 5 to 95 % of the profiles)")
+    return figure
 
 
 def _labelled(rows: pd.DataFrame) -> xr.Dataset:
