@@ -210,7 +210,7 @@ def _advance(
     standard = jax.vmap(partial(solve_triangular, lower=True))(
         frame.factor, lanes.position.reshape(-1, latents) - frame.centre
     )
-    initial = jax.vmap(lambda position: hmc.init(position, density))
+    initial: Callable[[Array], Any] = jax.vmap(lambda position: hmc.init(position, density))
     state = _within_reach(initial, standard, chains) if course.adapt else initial(standard)
     carried = (key, state, jax.vmap(start)(lanes.step_size), jnp.full(sites * chains, jnp.nan))
     (_, state, adaptation, _), (positions, seen) = jax.lax.scan(keep, carried, length=course.draws)
