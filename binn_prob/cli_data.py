@@ -39,7 +39,9 @@ def fetch(
 
 @data_app.command()
 def describe(
-    name: Annotated[str, typer.Argument(help="synthetic, new-york, new-york-grid, or a netCDF file of sites")],
+    name: Annotated[
+        str, typer.Argument(help="synthetic, new-york, new-york-grid, national, or a netCDF file of sites")
+    ],
     sites: Sites = None,
     data_seed: DataSeed = None,
     folder: Folder = None,

@@ -43,7 +43,7 @@ METHOD_WORDS = (
 MODEL_WORDS = ("binn", "neural_prior", "site")
 """Words of ``binn_prob.models.MODELS``."""
 
-_DATA_WORDS = ("synthetic", "new-york", "new-york-grid")
+_DATA_WORDS = ("synthetic", "new-york", "new-york-grid", "national")
 
 
 def one_of(*words: str) -> Callable[[str], list[str]]:
@@ -54,7 +54,7 @@ def one_of(*words: str) -> Callable[[str], list[str]]:
 Data = Annotated[
     str | None,
     typer.Option(
-        help="synthetic, new-york, new-york-grid, or a netCDF file of sites. [default: synthetic]",
+        help="synthetic, new-york, new-york-grid, national, or a netCDF file of sites. [default: synthetic]",
         autocompletion=one_of(*_DATA_WORDS),
     ),
 ]

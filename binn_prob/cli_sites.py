@@ -68,7 +68,7 @@ def simulate(
 def predict(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     data: Annotated[
-        str, typer.Option(help="synthetic, new-york, new-york-grid, or a netCDF file of sites.")
+        str, typer.Option(help="synthetic, new-york, new-york-grid, national, or a netCDF file of sites.")
     ] = "new-york-grid",
     sites: Sites = None,
     method: Annotated[

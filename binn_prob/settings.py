@@ -47,9 +47,9 @@ class DataSettings(_Section):
     """Which sites."""
 
     name: str = "synthetic"
-    """``synthetic``, ``new-york``, ``new-york-grid``, or a netCDF file of sites (``.nc``)"""
+    """``synthetic``, ``new-york``, ``new-york-grid``, ``national``, or a netCDF file of sites (``.nc``)"""
     sites: int | list[int] | None = None
-    """number of sites, or their ids; default: 64 synthetic ones, all usable profiles of New York"""
+    """number of sites, or their ids; default: 64 synthetic ones, all usable published profiles"""
     seed: Seed = 0
     """seed of the synthetic sites, or of the choice among the profiles"""
     folder: str | None = None

@@ -1,4 +1,4 @@
-"""Soil profiles and what drives them: the Dataset contract, synthetic sites, the New York profiles, splits.
+"""Soil profiles and what drives them: the Dataset contract, synthetic sites, New York, the United States, splits.
 
 The public names stand in ``__init__.pyi``; each is imported when it is first used, so that ``import binn_prob.data``
 costs next to nothing.

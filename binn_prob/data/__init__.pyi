@@ -1,4 +1,4 @@
-from . import new_york, schema, splits, synthetic
+from . import national, new_york, schema, splits, synthetic
 from .schema import validate
 from .sources import load
 from .splits import folds, split
@@ -10,6 +10,7 @@ __all__ = [
     "fingerprint",
     "folds",
     "load",
+    "national",
     "new_york",
     "save",
     "schema",

@@ -7,19 +7,17 @@ converted, columns keep their published names.  :func:`fetch` downloads them; :f
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from binn_prob.clm5.forcing import DIMENSIONS
 from binn_prob.data.download import cache_folder, download
+from binn_prob.data.exclusions import MAXIMUM_SOC, usable
 from binn_prob.data.new_york_tables import GRID, PROFILES, Files, read_sites, read_table
-from binn_prob.data.observations import below_bedrock, left_packed
-from binn_prob.data.schema import attach_units, validate
+from binn_prob.data.observations import left_packed
+from binn_prob.data.schema import attach_units
 
 __all__ = ["ENVIRONMENT_VARIABLE", "MAXIMUM_SOC", "REGISTRY", "URL", "data_folder", "fetch", "read", "read_grid"]
 
@@ -32,9 +30,6 @@ REGISTRY = Path(__file__).with_name("new_york_registry.txt")
 
 ENVIRONMENT_VARIABLE = "BINN_PROB_DATA"
 """Names the folder that holds ``Training_Data/`` and ``Prediction_Data/``, in place of the cache folder."""
-
-MAXIMUM_SOC = 200_000.0
-"""Observations above this are taken for errors [g C m-3]: pure organic matter holds 150,000 to 200,000."""
 
 
 def data_folder(folder: str | os.PathLike[str] | None = None) -> Path:
@@ -101,7 +96,7 @@ def read(folder: str | os.PathLike[str] | None = None, *, exclude: bool = True) 
     for name, file in (("soc", "obs_soc_NY.txt"), ("depth", "obs_soc_depth.txt")):
         dataset[name] = ("site", "observation"), read_table(data_folder(folder) / PROFILES.folder / file, shape)
     dataset = attach_units(left_packed(dataset))
-    return _usable(dataset) if exclude else dataset
+    return usable(dataset) if exclude else dataset
 
 
 def read_grid(folder: str | os.PathLike[str] | None = None, *, exclude: bool = True) -> xr.Dataset:
@@ -129,52 +124,10 @@ def read_grid(folder: str | os.PathLike[str] | None = None, *, exclude: bool = T
     for name in ("soc", "depth"):
         dataset[name] = ("site", "observation"), np.full((dataset.sizes["site"], 1), np.nan)
     dataset = attach_units(dataset)
-    return _usable(dataset, observed=False) if exclude else dataset
+    return usable(dataset, observed=False) if exclude else dataset
 
 
 def _sites(folder: str | os.PathLike[str] | None, files: Files, name: str) -> xr.Dataset:
     """Read one set of sites and say what it is."""
     source = f"BINN demonstration data, {URL}{files.folder}"
     return read_sites(data_folder(folder), files).assign_attrs(name=name, source=source, exclusions="{}")
-
-
-def _missing_covariates(dataset: xr.Dataset) -> xr.DataArray:
-    missing = dataset["continuous"].isnull().any("continuous_covariate")
-    return missing | (dataset["categorical"] < 0).any("categorical_covariate")
-
-
-def _missing_forcing(dataset: xr.Dataset) -> xr.DataArray:
-    missing = dataset["bedrock_layer"] < 1
-    for name, dimensions in DIMENSIONS.items():
-        missing = missing | dataset[name].isnull().any(dimensions[1:])
-    return missing
-
-
-_Test = Callable[[xr.Dataset], xr.DataArray]
-_SITE_REASONS: dict[str, _Test] = {
-    "sites with missing covariates": _missing_covariates,
-    "sites with missing forcing": _missing_forcing,
-}
-_OBSERVATION_REASONS: dict[str, _Test] = {
-    "observations of zero SOC": lambda dataset: dataset["soc"] == 0,
-    f"observations of implausible SOC, above {MAXIMUM_SOC:.0f} g C m-3": lambda dataset: dataset["soc"] > MAXIMUM_SOC,
-    "observations below bedrock": below_bedrock,
-}
-
-
-def _usable(dataset: xr.Dataset, *, observed: bool = True) -> xr.Dataset:
-    """Leave out what cannot be used, reason by reason, and count it."""
-    counts: dict[str, int] = {}
-    for reason, test in _SITE_REASONS.items():
-        wrong = test(dataset).to_numpy()
-        counts[reason] = int(wrong.sum())
-        dataset = dataset.isel(site=~wrong)
-    if observed:
-        for reason, test in _OBSERVATION_REASONS.items():
-            excluded = test(dataset)
-            counts[reason] = int(excluded.sum())
-            dataset = dataset.assign({name: dataset[name].where(~excluded) for name in ("soc", "depth")})
-        unobserved = dataset["soc"].isnull().all("observation").to_numpy()
-        counts["sites without observation"] = int(unobserved.sum())
-        dataset = left_packed(dataset.isel(site=~unobserved))
-    return validate(dataset.assign_attrs(exclusions=json.dumps(counts)))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "absolute", "is_file_name", "load"]
 
-NAMES = ("synthetic", "new-york", "new-york-grid")
+NAMES = ("synthetic", "new-york", "new-york-grid", "national")
 """Names of datasets; anything else is the path of a file."""
 
 _ENDING = ".nc"
@@ -37,17 +37,19 @@ def load(
 
     Parameters
     ----------
-    name : {"synthetic", "new-york", "new-york-grid"} or str
+    name : {"synthetic", "new-york", "new-york-grid", "national"} or str
         Sites made from known parameters (:mod:`binn_prob.data.synthetic`); the published profiles of New York State, or
-        its grid cells, which have no observation (:mod:`binn_prob.data.new_york`); or a netCDF file of sites, such as
-        :func:`binn_prob.data.save` writes.
+        its grid cells, which have no observation (:mod:`binn_prob.data.new_york`); BINN's profiles of the conterminous
+        United States (:mod:`binn_prob.data.national`); or a netCDF file of sites, such as :func:`binn_prob.data.save`
+        writes.
     sites : int or sequence of int, optional
         Number of sites, or their ids.  Synthetic: 64 by default.  Others: a number means a random subset, all by
         default.
     seed : int
         Of the synthetic sites, or of the random subset.
     folder : path, optional
-        Where the published files lie; see :func:`binn_prob.data.new_york.data_folder`.
+        Where the published files lie; see :func:`binn_prob.data.new_york.data_folder` and
+        :func:`binn_prob.data.national.data_folder`.
 
     Returns
     -------
@@ -66,8 +68,8 @@ def load(
         sites = [whole_number("sites", site, 0) for site in sites]
     elif sites is not None:
         whole_number("sites", sites, 1)
-    if folder is not None and not name.startswith("new-york"):
-        raise InputError(f"a folder for {name!r}", "none, but for New York", "leave the folder out")
+    if folder is not None and (name == "synthetic" or is_file_name(name)):
+        raise InputError(f"a folder for {name!r}", "none, but for published files", "leave the folder out")
     if name == "synthetic":
         from binn_prob.data import synthetic
 
@@ -96,10 +98,13 @@ def _read(name: str, folder: str | os.PathLike[str] | None) -> xr.Dataset:
         from binn_prob.data import storage
 
         return storage.read(absolute(name))
+    if name == "national":
+        from binn_prob.data import national
+
+        return national.read(folder)
     from binn_prob.data import new_york
 
-    dataset: xr.Dataset = new_york.read(folder) if name == "new-york" else new_york.read_grid(folder)
-    return dataset
+    return new_york.read(folder) if name == "new-york" else new_york.read_grid(folder)
 
 
 def _named(dataset: xr.Dataset, sites: Sequence[int]) -> xr.Dataset:

@@ -12,7 +12,7 @@ from binn_prob.errors import InputError
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "texas"}, "'synthetic', 'new-york', 'new-york-grid', or a netCDF file"),
+        ({"name": "texas"}, "'synthetic', 'new-york', 'new-york-grid', 'national', or a netCDF file"),
         ({"name": "synthetic", "sites": 0}, "sites 0"),
         ({"name": "synthetic", "sites": 2.5}, "sites 2.5"),
         ({"name": "synthetic", "folder": "somewhere"}, "leave the folder out"),
