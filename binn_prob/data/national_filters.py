@@ -127,12 +127,13 @@ class Profiles:
     @cached_property
     def has_parameters(self) -> Keeps:
         """Which profiles PRODA's networks have parameters for, (profile,)."""
-        return self._rows(proda_results(self.folder)[0] - self.proda_counts_from, "PRODA_Results")
+        other = f"say proda_counts_from={1 - self.proda_counts_from}, or {CURE}"
+        return self._rows(proda_results(self.folder)[0] - self.proda_counts_from, "PRODA_Results", other)
 
-    def _rows(self, rows: NDArray[np.generic], file: str) -> Keeps:
+    def _rows(self, rows: NDArray[np.generic], file: str, cure: str = CURE) -> Keeps:
         chosen = np.arange(self.count)
         if not np.isin(rows, chosen).all():
-            raise InputError(f"{file} with profiles that are not among the {self.count}", "rows of the table", CURE)
+            raise InputError(f"{file} with profiles that are not among the {self.count}", "rows of the table", cure)
         return np.isin(chosen, rows)
 
     def _per_profile(self, file: str, variable: str, columns: int | None = None) -> Array:

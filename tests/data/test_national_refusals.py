@@ -120,6 +120,15 @@ class TestRefused:
         with pytest.raises(InputError, match=r"MATLAB 7.3.*save it as -v7.3"):
             national.read(folder)
 
+    @pytest.mark.parametrize(("row", "counts_from"), [(COUNT, 0), (0, 1)])
+    def test_a_list_that_counts_from_the_other_number(
+        self, row: int, counts_from: int, world: World, tmp_path: Path
+    ) -> None:
+        world.listed = np.array([2.0, row])
+        folder = world.write_tables(tmp_path)
+        with pytest.raises(InputError, match=f"PRODA_Results .* say proda_counts_from={1 - counts_from}"):
+            national.read(folder, proda_counts_from=counts_from)
+
     def test_a_bedrock_layer_that_changes_with_the_month(self, world: World, tmp_path: Path) -> None:
         folder = world.write(tmp_path)
         row, column = nearest(*world.profiles[2, 3:5])
