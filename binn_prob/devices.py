@@ -10,9 +10,12 @@ from typing import Any, Literal
 from binn_prob.errors import InputError
 from binn_prob.precision import ENVIRONMENT_VARIABLE, Precision, chosen_precision, use_precision
 
-__all__ = ["Device", "use_device", "useful_devices"]
+__all__ = ["Device", "Shared", "use_device", "useful_devices"]
 
 Device = Literal["auto", "cpu", "gpu"]
+
+Shared = int | Literal["all"]
+"""Among how many devices sites are shared out: a number, or all that there are, on a CPU one to a core"""
 
 _OTHER_DEVICE = {
     "cpu": "start a new process, for JAX keeps the device it has started on",
@@ -35,7 +38,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def use_device(device: Device, precision: Precision | None, devices: int = 1) -> None:
+def use_device(device: Device, precision: Precision | None, devices: int = 1, *, shared: Shared | None = None) -> None:
     """Choose where and how precisely JAX computes, before it starts.
 
     Parameters
@@ -45,11 +48,13 @@ def use_device(device: Device, precision: Precision | None, devices: int = 1) ->
         Default: the environment variable ``BINN_PROB_PRECISION``, else float64.
     devices : int
         As how many devices JAX is to see a CPU; what runs on several of them runs side by side.
+    shared : int or "all", optional
+        Among how many devices the sites of every model are shared out, see :mod:`binn_prob.sharding`.  Default: 1.
 
     Raises
     ------
     InputError
-        If there is no such device, or JAX already runs on another one.
+        If there is no such device, or not so many, or JAX already runs on another one.
     """
     os.environ[ENVIRONMENT_VARIABLE] = chosen_precision(precision)  # binn_prob.clm5 reads it when it is imported
     import jax
@@ -58,7 +63,8 @@ def use_device(device: Device, precision: Precision | None, devices: int = 1) ->
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")
     with suppress(RuntimeError):  # JAX has started, and keeps the devices that it has
-        jax.config.update("jax_num_cpu_devices", devices)
+        asked = _cores() if shared == "all" else shared or 1
+        jax.config.update("jax_num_cpu_devices", max(devices, asked))
     try:
         found = jax.default_backend()
     except (RuntimeError, AssertionError) as error:
@@ -66,3 +72,7 @@ def use_device(device: Device, precision: Precision | None, devices: int = 1) ->
         raise InputError(got, "a device that it supports", "unset JAX_PLATFORMS, or choose --device cpu") from None
     if device not in ("auto", found):
         raise InputError(f"JAX on a {found}", f"a {device}", _OTHER_DEVICE[device])
+    if shared is not None:
+        from binn_prob.sharding import site_mesh
+
+        jax.set_mesh(site_mesh(None if shared == "all" else shared))

@@ -69,7 +69,7 @@ def predict(
         As :func:`binn_prob.load_fit`, :func:`binn_prob.data.load` and :meth:`binn_prob.inference.Fit.predict`.
     """
     settings = Settings.from_yaml(run_file(run, "settings.yaml"), device=device, precision=precision)
-    use_device(settings.device, settings.precision)
+    use_device(settings.device, settings.precision, shared=settings.devices)
 
     from binn_prob import data as sources
     from binn_prob.results import plots, storage, summary

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from binn_prob.data.sources import NAMES, absolute, is_file_name
 from binn_prob.data.splits import Rule
-from binn_prob.devices import Device
+from binn_prob.devices import Device, Shared
 from binn_prob.errors import InputError
 from binn_prob.options import build, one_line, read_yaml, written_out
 from binn_prob.precision import Precision, chosen_precision
@@ -120,6 +120,8 @@ class Settings(_Section):
     seed: Seed = 0
     """of the fits; the data and the split have their own, so that fits can be repeated on the same sites"""
     device: Device = "auto"
+    devices: Shared | None = None
+    """among how many devices the sites of a model are shared out, or ``all``; default: they are not"""
     precision: Precision | None = None
     """default: the environment variable ``BINN_PROB_PRECISION``, else float64"""
     data: DataSettings = DataSettings()
@@ -160,6 +162,14 @@ class Settings(_Section):
             expected = "the folder of a run of independent sites, such as that of 'fit --model site --method site_nuts'"
             raise InputError(f"method {UPSCALING!r} without a first stage", expected, "name it as --first-stage")
         return self
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _devices_are_some(cls, devices: Any) -> Any:
+        whole = isinstance(devices, int) and not isinstance(devices, bool) and devices >= 1
+        if not (devices is None or devices == "all" or whole):
+            raise InputError(f"devices = {devices!r}", "'all' or an integer of at least 1", "correct devices")
+        return devices
 
     @field_validator("name")
     @classmethod
@@ -211,7 +221,7 @@ class Settings(_Section):
         """Return the settings with every default spelled out, so that they mean the same in any later version."""
         methods = {word: written_out(method) for word, method in self.build_methods().items()}
         return Settings(
-            **self.model_dump(include={"name", "seed", "device", "simulation", "split"}),
+            **self.model_dump(include={"name", "seed", "device", "devices", "simulation", "split"}),
             data=self.data.model_dump() | {"name": absolute(self.data.name), "folder": self.data.absolute_folder()},
             first_stage=None if self.first_stage is None else str(Path(self.first_stage).absolute()),
             precision=chosen_precision(self.precision),

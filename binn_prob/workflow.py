@@ -100,7 +100,7 @@ def run(
     """
     folder = run_folder(settings.name, out, resume=resume)
     model, methods, settings = settings.build_model(), settings.build_methods(), settings.written_out()
-    use_device(settings.device, settings.precision, useful_devices(methods.values()))
+    use_device(settings.device, settings.precision, useful_devices(methods.values()), shared=settings.devices)
 
     from binn_prob import data
     from binn_prob.settings import UPSCALING

@@ -21,6 +21,7 @@ from binn_prob.inference import predictive
 from binn_prob.inference.checkpoint import Checkpoint, Stopwatch
 from binn_prob.provenance import git_commit, versions
 from binn_prob.results import convergence, html, posterior
+from binn_prob.sharding import devices_in_use
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -277,6 +278,7 @@ class Fit:
             "binn_prob_version": installed["binn-prob"],
             "git_commit": git_commit(),
             "device": jax.devices()[0].device_kind,
+            "devices": devices_in_use(),
             "precision": str(jnp.result_type(float)),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "wall_seconds": self.wall_seconds,

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from binn_prob.errors import InputError
 from binn_prob.inference.checkpoint import Checkpoint
+from binn_prob.sharding import devices_in_use
 
 __all__ = ["ChainMethod", "Chains", "refuse_fixed_parameters", "refuse_missing_devices"]
 
@@ -48,8 +49,8 @@ class Chains:
     draws: int
     """Draws kept per chain"""
     method: ChainMethod = "auto"
-    """``parallel``, one chain to a device; ``vectorized``, in step on one device; ``sequential``; ``auto`` is
-    ``parallel`` where there is a device for each chain, else ``vectorized``"""
+    """``parallel``, one chain to a device; ``vectorized``, in step; ``sequential``; ``auto`` is ``parallel`` where
+    there is a device for each chain and the devices do not share the sites, else ``vectorized``"""
     fields: tuple[str, ...] = ("diverging",)
     """Fields of the kernel's state to keep at every draw; a dot leads to a field of a field"""
     counted: str | None = None
@@ -167,7 +168,7 @@ class Chains:
         """Return the program that does for all chains what ``run`` does for one."""
         method, devices = self.method, jax.local_devices()[: self.chains]
         if method == "auto":
-            method = "parallel" if len(devices) == self.chains else "vectorized"
+            method = "parallel" if len(devices) == self.chains and devices_in_use() == 1 else "vectorized"
         if method == "vectorized":
             return jax.jit(jax.vmap(run, in_axes=(0, None)))
         if method == "sequential":
@@ -188,7 +189,7 @@ class Chains:
 
 
 def refuse_missing_devices(chains: int, method: ChainMethod) -> None:
-    """Refuse parallel chains without a device for each.
+    """Refuse parallel chains without a device for each, or while the devices share the sites.
 
     Raises
     ------
@@ -196,6 +197,9 @@ def refuse_missing_devices(chains: int, method: ChainMethod) -> None:
         Saying how many devices there are.
     """
     devices = jax.local_device_count()
+    if method == "parallel" and devices_in_use() > 1:
+        got = f"parallel chains, and sites shared among {devices_in_use()} devices"
+        raise InputError(got, "one of them", "choose the chain method 'auto' or 'vectorized'")
     if method == "parallel" and devices < chains:
         cure = "choose the chain method 'auto', or make devices with numpyro.set_host_device_count"
         raise InputError(f"{chains} parallel chains on {devices} devices", "a device for each", cure)

@@ -131,7 +131,8 @@ def advance(
     apart = jax.device_put(
         (keys, lanes, profiles), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("device"))
     )
-    return _compiled(model, course, mesh)(*apart, jnp.asarray(thinning), jnp.asarray(target))
+    with jax.set_mesh(mesh):  # whatever mesh is in use: here the sites have been shared out already
+        return _compiled(model, course, mesh)(*apart, jnp.asarray(thinning), jnp.asarray(target))
 
 
 def whitened(lanes: Lanes, position: Array) -> Lanes:

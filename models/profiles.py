@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
@@ -22,6 +23,7 @@ from binn_prob.clm5 import (
     solve,
 )
 from binn_prob.models.encoding import Covariates
+from binn_prob.sharding import over_sites
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -101,16 +103,16 @@ def soil_organic_carbon_profiles(parameters: Array, profiles: Profiles) -> Array
     array (site, observation) [g C m-3]
     """
     parameters = numpyro.deterministic("parameters", parameters)
-    soc_layer, processes, soc_at_depth = _soil(parameters, profiles)
+    soc_layer, processes, soc_at_depth = _soil(parameters, profiles.depth, profiles.bedrock_layer, profiles.soil)
     numpyro.deterministic("soc_layer", soc_layer)
     numpyro.deterministic("processes", processes)
     return numpyro.deterministic("soc_at_depth", soc_at_depth)
 
 
 @jax.jit  # where NumPyro runs a model step by step, this is one step
-def _soil(parameters: Array, profiles: Profiles) -> tuple[Array, Array, Array]:
+@partial(over_sites, axes=(0, 0, 0, -1))
+def _soil(parameters: Array, depth: Array, bedrock_layer: Array, soil: SoilColumn) -> tuple[Array, Array, Array]:
     """Return carbon by layer, processes and carbon at the depths of the observations."""
-    pools = solve(parameters, profiles.soil)
+    pools = solve(parameters, soil)
     soc = soil_organic_carbon(pools)
-    processes = processes_of(parameters, pools, profiles.soil)
-    return soc, processes, at_depth(soc, profiles.depth, profiles.bedrock_layer)
+    return soc, processes_of(parameters, pools, soil), at_depth(soc, depth, bedrock_layer)

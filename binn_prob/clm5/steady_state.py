@@ -34,6 +34,7 @@ from binn_prob.clm5.pools import LITTER, POOLS, SOIL, WOODY
 from binn_prob.clm5.transfers import TRANSFERS, fraction, inflows, respired_fractions
 from binn_prob.clm5.transport import Column, Mixing, check_column, exchange_rates, prepare_mixing
 from binn_prob.errors import InputError
+from binn_prob.sharding import over_sites
 
 __all__ = [
     "SoilColumn",
@@ -175,6 +176,11 @@ def solve(parameters: ArrayLike, soil: SoilColumn) -> Array:
 
 @jax.jit  # a new batch of the same shape compiles nothing, wherever it comes from
 def _solve_column(parameters: Array, soil: SoilColumn) -> Array:
+    pools: Array = over_sites(_solve_chunks, (0, -1))(parameters, soil)
+    return pools
+
+
+def _solve_chunks(parameters: Array, soil: SoilColumn) -> Array:
     sites = len(parameters)
     chunks = -(-sites // (CHUNK if jax.default_backend() == "cpu" else CHUNK_OF_AN_ACCELERATOR))
     if chunks <= 1:

@@ -1,0 +1,118 @@
+"""Sites shared out among devices: the same numbers as on one, in a process with two devices."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import binn_prob as bp
+from binn_prob.sharding import devices_in_use, site_mesh
+
+pytestmark = pytest.mark.slow
+
+METHODS = {
+    "mc_dropout": ("binn", {"steps": 100, "draws": 20, "batch_sites": 4}),
+    "vi": ("binn", {"steps": 100, "draws": 20, "batch_sites": 4}),
+    "vi of all sites": ("neural_prior", {"steps": 100, "draws": 20}),
+    "nuts": ("binn", {"chains": 2, "warmup": 20, "draws": 20, "max_tree_depth": 3}),
+    "site_nuts": ("site", {"chains": 2, "warmup": 20, "draws": 20, "rounds": 1, "most_steps": 8}),
+}
+"""Method → the model that it fits, and its options.  The number of sites is odd, so that devices have not as many."""
+
+PROGRAM = f"""
+import sys
+import jax
+jax.config.update("jax_num_cpu_devices", 2)
+import numpy as np
+import pytest
+import binn_prob as bp
+from binn_prob import clm5
+from binn_prob.sharding import devices_in_use, site_mesh
+from quick_soil import replace_the_soil
+
+sites = bp.data.load("synthetic", sites=9, seed=0)
+soil, found = clm5.prepare(clm5.Forcing.from_dataset(sites)), {{}}
+parameters = clm5.physical(np.random.default_rng(0).uniform(size=(9, 21)))
+
+def loss(parameters):
+    return jax.numpy.log1p(clm5.solve(parameters, soil)).sum()
+
+def both(name, compute):
+    found[f"{{name}}: one"] = np.asarray(compute())
+    with jax.set_mesh(site_mesh()):
+        assert devices_in_use() == 2
+        found[f"{{name}}: two"] = np.asarray(compute())
+
+both("solver", lambda: clm5.solve(parameters, soil))
+both("gradient", lambda: jax.grad(loss)(parameters))
+with jax.set_mesh(site_mesh()):
+    shared = jax.jit(clm5.solve).lower(parameters, soil).compile().as_text()
+found["partitions"] = np.array("num_partitions=2" in shared)
+replace_the_soil(pytest.MonkeyPatch())
+jax.clear_caches()
+for name, (model, options) in {METHODS!r}.items():
+    def draws():
+        fit = bp.fit(model, sites, name.split()[0], seed=0, progress=False, **options)
+        return np.concatenate([np.ravel(draws) for _, draws in sorted(fit.draws.items())])
+    both(name, draws)
+with jax.set_mesh(site_mesh()):
+    try:
+        bp.fit("binn", sites, "nuts", seed=0, progress=False, chains=2, chain_method="parallel")
+    except bp.InputError as error:
+        found["refusal"] = np.array(str(error))
+np.savez(sys.argv[1], **found)
+"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """What a process with two devices has computed on one of them, and on both."""
+    target = tmp_path_factory.mktemp("sharding") / "found.npz"
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parent)}
+    subprocess.run([sys.executable, "-c", PROGRAM, str(target)], env=environment, check=True)
+    with np.load(target) as file:
+        return dict(file)
+
+
+def test_the_solver_is_the_same_on_two_devices(found: dict[str, np.ndarray]) -> None:
+    """Bit by bit: sites do not know of each other."""
+    assert found["partitions"]
+    assert (found["solver: one"] > 0).any()
+    np.testing.assert_array_equal(found["solver: one"], found["solver: two"])
+    np.testing.assert_allclose(found["gradient: one"], found["gradient: two"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_draws_are_the_same_on_two_devices(name: str, found: dict[str, np.ndarray]) -> None:
+    """Within rounding, which a chain of gradients carries on."""
+    one, two = found[f"{name}: one"], found[f"{name}: two"]
+    assert one.std() > 0
+    np.testing.assert_allclose(two, one, rtol=1e-7, atol=1e-9)
+
+
+def test_parallel_chains_do_not_share_their_devices(found: dict[str, np.ndarray]) -> None:
+    assert "parallel chains, and sites shared among 2 devices" in str(found["refusal"])
+
+
+def test_no_more_devices_than_there_are() -> None:
+    assert devices_in_use() == 1
+    with pytest.raises(bp.InputError, match=r"got 99 devices to share the sites; expected 1 to \d+"):
+        site_mesh(99)
+
+
+def test_the_command_line_shares_sites_out(tmp_path: Path) -> None:
+    """One core is seen as so many devices as are asked for; the result says among how many sites were shared out."""
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    command = [
+        sys.executable, "-m", "binn_prob.cli", "fit", "--sites", "5", "--method", "vi", "--devices", "2",
+        "--config", str(tmp_path / "short.yaml"), "--out", str(tmp_path / "run"), "--allow-unconverged", "--quiet",
+    ]  # fmt: skip
+    (tmp_path / "short.yaml").write_text("methods: {vi: {steps: 100, draws: 10}}", encoding="utf-8")
+    subprocess.run(command, env=environment, check=True)
+    tree = bp.results.posterior.load(tmp_path / "run" / "posterior_vi.nc")
+    assert tree.attrs["devices"] == 2
