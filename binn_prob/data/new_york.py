@@ -100,7 +100,7 @@ def read(folder: str | os.PathLike[str] | None = None, *, exclude: bool = True) 
 
 
 def read_grid(folder: str | os.PathLike[str] | None = None, *, exclude: bool = True) -> xr.Dataset:
-    """Read the 132 half-degree cells of the state, which have covariates and forcing but no observation.
+    """Read the half-degree cells of the state, which have no observation: 132, of which 128 are usable.
 
     Parameters
     ----------

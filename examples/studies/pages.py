@@ -97,12 +97,14 @@ def _origin(kept: Sequence[Mapping[str, Any]], command: str, csv: str) -> str:
         return " or ".join(dict.fromkeys(map(str, found)))
 
     software = ", ".join(f"{name} {every([one['versions'][name] for one in kept])}" for name in _NAMED)
-    minutes = sum(one["seconds"] for one in kept) / 60
+    minutes = round(sum(one["seconds"] for one in kept) / 60)
+    took = f"{minutes} minute{'' if minutes == 1 else 's'}, added up"
+    commits = every([one["git_commit"][:7] for one in kept])
     resumed = sum(one["resumed"] for one in kept)
     less = f", what {resumed} had taken before they were killed left out" if resumed else ""
     seeds = every([one["asked"]["seed"] for one in kept])
     return (
-        f"Made by `{command}`, seed {seeds}: {len(kept)} cases in {minutes:.0f} minutes, added up{less}; cores "
+        f"Made by `{command}`, seed {seeds}: {len(kept)} cases in {took}{less}; cores "
         f"of each: {every([one['cores'] for one in kept])} ({every([one['device'] for one in kept])}); {software}; "
-        f"commit {every([one['git_commit'][:7] for one in kept])}. All rows: [{csv}]({csv})."
+        f"commit {commits or 'unknown'}. All rows: [{csv}]({csv})."
     )

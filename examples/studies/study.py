@@ -87,7 +87,11 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> int:
     cases = list(study.cases(given.small))
     with locked(given.out):
         missing = [case for case in cases if _kept(given.out, case) is None]
-        print(f"{len(cases) - len(missing)} of {len(cases)} cases are there already", flush=True)
+        begun = sum(any((given.out / "checkpoints" / case.name).glob("*")) for case in missing)
+        print(
+            f"{len(cases) - len(missing)} of {len(cases)} cases are there already, and {begun} have been begun",
+            flush=True,
+        )
         for _, together in groupby(sorted(missing, key=lambda case: case.after), lambda case: case.after):
             if _measure_all(given.out, list(together), given.processes):
                 return 1
@@ -161,6 +165,9 @@ def main(study: Study) -> None:
         sys.exit(run(study))
     except bp.InputError as error:
         sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        print("Interrupted: the same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
 
 
 def value(number: float, error: float = math.nan, digits: int = 2) -> str:
