@@ -135,6 +135,14 @@ def main(arguments: list[str] | None = None) -> None:
     rewrite(given.document, block(found), BEGIN)
 
 
+def processor() -> str:
+    """Return the name of the processor after a comma, where the machine tells it."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return "".join(f", {name}" for name in list(names)[:1])
+
+
 def block(found: Mapping[tuple[str, int], Timings]) -> str:
     """Return all tables, and how they were made."""
     parts = []
@@ -143,7 +151,7 @@ def block(found: Mapping[tuple[str, int], Timings]) -> str:
         words = f"{precision}, {threads} thread{'s' if threads > 1 else ''}; compilation of value and gradient"
         parts.append(f"**{words}: {compiled:.1f} s**\n\n{table(timings)}\n\n{floor(timings)}")
     software = ", ".join(f"{name} {versions()[name]}" for name in ("python", "jax", "numpy"))
-    cores = f"{os.cpu_count()} CPU cores"
+    cores = f"{os.cpu_count()} CPU cores{processor()}"
     parts.append(f"Made by `python benchmarks/solver.py`: {cores}; {software}; commit {str(git_commit())[:7]}.")
     return "\n\n".join(parts) + "\n"
 
