@@ -1,4 +1,4 @@
-from . import clm5, data, inference, models, plot, results
+from . import clm5, data, inference, models, plot, results, streaming
 from .errors import InputError
 from .fitting import fit, upscale
 from .results.compare import compare
@@ -21,5 +21,6 @@ __all__ = [
     "plot",
     "results",
     "simulate",
+    "streaming",
     "upscale",
 ]

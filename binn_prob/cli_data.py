@@ -1,4 +1,4 @@
-"""The commands about data: download them, look at them."""
+"""The commands about data: download them, make them up, look at them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from binn_prob.errors import InputError
 
 __all__ = ["data_app"]
 
-data_app = typer.Typer(help="The data: download them, look at them.", rich_markup_mode=None)
+data_app = typer.Typer(help="The data: download them, make them up, look at them.", rich_markup_mode=None)
 
 Folder = Annotated[Path | None, typer.Option(help="Folder of the published files. [default: the cache of downloads]")]
 
@@ -40,7 +40,8 @@ def fetch(
 @data_app.command()
 def describe(
     name: Annotated[
-        str, typer.Argument(help="synthetic, new-york, new-york-grid, national, or a netCDF file of sites")
+        str,
+        typer.Argument(help="synthetic, new-york, new-york-grid, national, or a netCDF file or Zarr store of sites"),
     ],
     sites: Sites = None,
     data_seed: DataSeed = None,
@@ -52,3 +53,24 @@ def describe(
 
     sites_there = data.load(name, sites=number_or_ids(sites), seed=data_seed or 0, folder=folder)
     show_summary(data.describe(sites_there), as_json=as_json)
+
+
+@data_app.command()
+def landscape(
+    out: Annotated[Path, typer.Argument(help="Zarr store for the sites, ending in .zarr.")],
+    sites: Annotated[int, typer.Option(help="Number of sites.")] = 25_925,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Cells of a regular grid without observations, to be predicted.")
+    ] = False,
+    data_seed: DataSeed = None,
+    noise: Annotated[float, typer.Option(help="Standard deviation of the logarithm of an observation.")] = 0.3,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Make up sites with known parameters that are alike where they are near, however many, in bounded memory."""
+    from tqdm import tqdm
+
+    from binn_prob.data.landscape import Landscape
+
+    made = Landscape(sites, data_seed or 0, grid, noise)
+    with tqdm(total=sites, unit="site", unit_scale=True, desc="landscape", disable=quiet) as bar:
+        typer.echo(made.write(out, bar.update))

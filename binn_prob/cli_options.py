@@ -54,7 +54,7 @@ def one_of(*words: str) -> Callable[[str], list[str]]:
 Data = Annotated[
     str | None,
     typer.Option(
-        help="synthetic, new-york, new-york-grid, national, or a netCDF file of sites. [default: synthetic]",
+        help="synthetic, new-york, new-york-grid, national, or a netCDF file or Zarr store. [default: synthetic]",
         autocompletion=one_of(*_DATA_WORDS),
     ),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,12 +26,13 @@ from binn_prob.cli_options import (
 )
 from binn_prob.cli_results import refuse_unconverged, show_summary
 from binn_prob.devices import use_device
+from binn_prob.errors import InputError
 
 __all__ = ["predict", "simulate"]
 
 
 def simulate(
-    out: Annotated[Path, typer.Option(help="File for the sites, ending in .nc.")],
+    out: Annotated[Path, typer.Option(help="File for the sites, ending in .nc or .zarr.")],
     data: Data = None,
     sites: Sites = None,
     model: Model = None,
@@ -68,7 +69,8 @@ def simulate(
 def predict(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     data: Annotated[
-        str, typer.Option(help="synthetic, new-york, new-york-grid, national, or a netCDF file of sites.")
+        str,
+        typer.Option(help="synthetic, new-york, new-york-grid, national, or a netCDF file or Zarr store of sites."),
     ] = "new-york-grid",
     sites: Sites = None,
     method: Annotated[
@@ -82,6 +84,19 @@ def predict(
     device: Device = None,
     precision: Precision = None,
     out: Annotated[Path | None, typer.Option(help="Folder. [default: prediction-<data> in that of the run]")] = None,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Any number of sites of a file, in bounded memory; keeps means, deviations and quantiles, no draws.",
+        ),
+    ] = False,
+    memory: Annotated[
+        float | None, typer.Option(help="With --stream: memory for the sites at hand, in GiB. [default: 1]")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="With --stream: go on in --out; sites that are there are not done again.")
+    ] = False,
     allow_unconverged: Annotated[
         bool, typer.Option("--allow-unconverged", help="Exit with 0 also if a posterior has not converged.")
     ] = False,
@@ -90,14 +105,22 @@ def predict(
 ) -> None:
     """Predict parameters, processes and carbon at other sites from the posteriors that a run has left.
 
-    Leaves for each method all draws (.nc), a table of means, deviations and quantiles (.csv), and maps.
+    Leaves for each method all draws (.nc), a table of means, deviations and quantiles (.csv), and maps; with --stream
+    a Zarr store of means, deviations and quantiles, and maps.
     """
-    from binn_prob.prediction import predict
+    from binn_prob import prediction
 
     words = None if method is None else [word.strip() for one in method for word in one.split(",")]
     say = (lambda message: None) if quiet else (lambda message: typer.echo(message, err=True))
-    source = {"name": data, "sites": number_or_ids(sites), "seed": data_seed or 0}
-    done = predict(run, source, words, out, device=device, precision=precision, say=say)
+    common: dict[str, Any] = {"device": device, "precision": precision, "say": say}
+    _refuse_mixed(
+        stream, {"--sites": sites, "--data-seed": data_seed}, {"--memory": memory, "--resume": resume or None}
+    )
+    if stream:
+        done = prediction.stream(run, data, words, out, memory=memory, resume=resume, progress=not quiet, **common)
+    else:
+        source = {"name": data, "sites": number_or_ids(sites), "seed": data_seed or 0}
+        done = prediction.predict(run, source, words, out, **common)
     if as_json:
         typer.echo(json.dumps({name: table.to_dict("records") for name, table in done.processes.items()}, indent=1))
     else:
@@ -105,3 +128,12 @@ def predict(
             typer.echo(f"{name}\n{table.to_string(index=False, float_format='{:.4g}'.format)}")
     typer.echo(done.folder, err=as_json)
     refuse_unconverged(done.verdicts, allow_unconverged)
+
+
+def _refuse_mixed(stream: bool, without: dict[str, Any], only: dict[str, Any]) -> None:
+    """Refuse options that are given with ``--stream``, or without it, and mean nothing there."""
+    given = [name for name, value in (without if stream else only).items() if value is not None]
+    if given:
+        got = f"{' and '.join(given)} {'with' if stream else 'without'} --stream"
+        cure = f"leave {'them' if len(given) > 1 else 'it'} out"
+        raise InputError(got, "all sites of a file" if stream else "--stream", cure)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from binn_prob.errors import InputError
 
-__all__ = ["LOCK", "locked", "remove_leftovers", "replacing", "reserved"]
+__all__ = ["LOCK", "locked", "remove_leftovers", "replacing", "reserved", "room_for"]
 
 LOCK = "lock"
 """Name of the file by which a process holds a folder."""
@@ -25,6 +25,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside ``path``; what is written there takes the final name when all went well.
 
+    It may be a file, or a folder of files, which can only take a name that nothing has.
+
     Raises
     ------
     InputError
@@ -35,17 +37,46 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise InputError(f"a path in a missing folder, {path}", "an existing folder", "make the folder first")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())  # else a machine that fails may keep the name and lose what it stands for
-        temporary.replace(path)
+        with room_for(path):
+            yield temporary
+            _flushed(temporary)
+            temporary.replace(path)
+    finally:
+        _removed(temporary)
+
+
+@contextmanager
+def room_for(path: str | Path) -> Iterator[None]:
+    """Say in one line that the disk is full, if it becomes so.
+
+    Raises
+    ------
+    InputError
+        If the disk is full.
+    """
+    try:
+        yield
     except OSError as error:
         if error.errno not in _FULL:
             raise
         cure = "make room and go on; what was written before is kept"
         raise InputError(f"no room to write {path}", "free space on its disk", cure) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def _flushed(written: Path) -> None:
+    """Wait until all is on the disk; else a machine that fails may keep the name and lose what it stands for."""
+    if written.is_dir():
+        os.sync()
+        return
+    with written.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _removed(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -105,5 +136,5 @@ def reserved(path: Path, size: int) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left under temporary names; no other process may be writing to the folder."""
-    for file in folder.rglob(".*.part"):
-        file.unlink(missing_ok=True)
+    for one in list(folder.rglob(".*.part")):
+        _removed(one)

@@ -6,18 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from binn_prob.data.sources import absolute, is_file_name
 from binn_prob.devices import use_device
 from binn_prob.errors import InputError
-from binn_prob.files import replacing
+from binn_prob.files import LOCK, locked, replacing
 from binn_prob.saved import run_file
 from binn_prob.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from binn_prob.results.convergence import Verdict
 
-__all__ = ["Predicted", "predict"]
+__all__ = ["Predicted", "predict", "stream"]
 
 
 class Predicted(NamedTuple):
@@ -89,9 +91,87 @@ def predict(
         storage.save(tree, folder / f"prediction_{word}.nc")
         with replacing(folder / f"prediction_{word}.csv") as temporary:
             summary.by_site(tree).to_csv(temporary, index=False)
-        figure = plots.maps(tree, word)
-        for ending, written in (("png", plots.png(figure)), ("pdf", plots.pdf(figure))):
-            with replacing(folder / f"maps_{word}.{ending}") as temporary:
-                temporary.write_bytes(written)
+        _draw(plots.maps(tree, word), folder / f"maps_{word}")
         found[word] = summary.processes(tree)
     return Predicted(folder, found, {word: fit.verdict for word, fit in fits.items()})
+
+
+def stream(
+    run: str | Path,
+    data: str,
+    methods: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    *,
+    memory: float | None = None,
+    resume: bool = False,
+    device: str | None = None,
+    devices: int | str | None = None,
+    precision: str | None = None,
+    progress: bool = True,
+    say: Callable[[str], object] = lambda message: None,
+) -> Predicted:
+    """Predict any number of sites from the posteriors of a run, in bounded memory, see :mod:`binn_prob.streaming`.
+
+    Parameters
+    ----------
+    run, methods, device, precision, say
+        As in :func:`predict`.
+    data : str
+        Path of a netCDF file (``.nc``) or Zarr store (``.zarr``) of sites.
+    out : path, optional
+        As in :func:`predict`; what is written for each method is ``prediction_<method>.zarr``, with the means,
+        deviations and quantiles of :mod:`binn_prob.results.summary_store`, and maps of some of the sites.
+    memory : float, optional
+        For the sites at hand [GiB].  Default: :data:`binn_prob.streaming.MEMORY`.
+    resume : bool
+        Go on with what is in the folder: chunks of sites that are there are not computed again.
+    devices : int or "all", optional
+        Among how many devices sites are shared out.  Default: as the run had it.
+    progress : bool
+        Show bars.
+
+    Raises
+    ------
+    InputError
+        As :func:`binn_prob.load_fit` and :func:`binn_prob.streaming.predict`.
+    """
+    if not is_file_name(data):
+        expected = "a netCDF file (.nc) or Zarr store (.zarr)"
+        raise InputError(f"{data!r} to be predicted as a stream", expected, "save the sites to one, or do not stream")
+    folder = Path(out) if out is not None else Path(run) / f"prediction-{Path(data).stem}"
+    there = folder.is_dir() and any(file.name != LOCK for file in folder.iterdir())
+    if folder.is_file() or (there and not resume):
+        expected, cure = "an empty or a new folder", "give another --out, or go on there with --resume"
+        raise InputError(f"{folder}, where there is something", expected, cure)
+    settings = Settings.from_yaml(run_file(run, "settings.yaml"), device=device, devices=devices, precision=precision)
+    use_device(settings.device, settings.precision, shared=settings.devices)
+
+    from binn_prob import streaming
+    from binn_prob.data.stored import stored
+    from binn_prob.results import plots, summary, summary_store
+    from binn_prob.saved import load_fit
+
+    with stored(absolute(data)):
+        pass  # a wrong path leaves no folder behind
+    words = methods or [settings.reference or next(iter(settings.build_methods()))]
+    fits = {word: load_fit(run, word) for word in words}
+    found = {}
+    with locked(folder):
+        for number, (word, fit) in enumerate(fits.items(), start=1):
+            say(f"{word} ({number} of {len(fits)}): {data}")
+            path = folder / f"prediction_{word}.zarr"
+            given = {} if memory is None else {"memory": memory}
+            streaming.predict(fit, absolute(data), path, resume=resume, progress=progress, **given)
+            table = summary_store.overview(path)
+            _draw(plots.maps_of_summaries(table, word), folder / f"maps_{word}")
+            found[word] = summary.averaged(table["mean"], table["sd"])
+    return Predicted(folder, found, {word: fit.verdict for word, fit in fits.items()})
+
+
+def _draw(figure: Figure, path: Path) -> None:
+    """Write a figure to two files."""
+    from binn_prob.results import plots
+
+    for ending, written in (("png", plots.png(figure)), ("pdf", plots.pdf(figure))):
+        with replacing(path.with_name(f"{path.name}.{ending}")) as temporary:
+            temporary.write_bytes(written)

@@ -47,7 +47,8 @@ class DataSettings(_Section):
     """Which sites."""
 
     name: str = "synthetic"
-    """``synthetic``, ``new-york``, ``new-york-grid``, ``national``, or a netCDF file of sites (``.nc``)"""
+    """``synthetic``, ``new-york``, ``new-york-grid``, ``national``, or a netCDF file (``.nc``) or Zarr store
+    (``.zarr``) of sites"""
     sites: int | list[int] | None = None
     """number of sites, or their ids; default: 64 synthetic ones, all usable published profiles"""
     seed: Seed = 0
@@ -63,8 +64,8 @@ class DataSettings(_Section):
     @classmethod
     def _known(cls, name: str) -> str:
         if name not in NAMES and not is_file_name(name):
-            got, expected = f"data.name = {name!r}", f"{', '.join(map(repr, NAMES))}, or a netCDF file ending in .nc"
-            raise InputError(got, expected, "correct data.name")
+            expected = f"{', '.join(map(repr, NAMES))}, or a netCDF file (.nc) or Zarr store (.zarr)"
+            raise InputError(f"data.name = {name!r}", expected, "correct data.name")
         return name
 
     @field_validator("sites", mode="before")

@@ -69,6 +69,12 @@ class Model(Protocol):
     def prior(self, profiles: Any) -> Any:
         """Sample the latent sites alone, as :meth:`__call__` does, which costs nothing: what guides are made from."""
 
+    def prior_of_sites(self, keys: Array, shape: tuple[int, ...]) -> dict[str, Array]:
+        """Draw :attr:`site_latents` of sites that were not fitted, each with a key (site,) of its own.
+
+        Only of a model with a network; returns arrays (*shape, site, …).
+        """
+
 
 class Method(Protocol):
     """A way to a posterior: a frozen dataclass whose fields are its options."""
@@ -195,8 +201,10 @@ class Fit:
         profiles = self.model.prepare(dataset, self.encoding)
         options = tuple(sorted(self.options.items()))
         unobserved = profiles.without_observations()
-        drawn = predictive.draw(self.model, options, self.key if key is None else key, draws, unobserved)
-        named = {name: np.asarray(drawn[name]) for name in ("parameters", "soc_layer", "processes", "soc_at_depth")}
+        key = self.key if key is None else key
+        complete = draws | predictive.of_new_sites(self.model, key, draws, profiles.sites)
+        drawn = predictive.draw(self.model, options, key, complete, unobserved)
+        named = {name: np.asarray(drawn[name]) for name in (*predictive.BY_LAYER, "soc_at_depth")}
         scale = drawn.get("soc_scale", draws.get("soc_scale"))
         return posterior.build(
             **named,
@@ -207,9 +215,31 @@ class Fit:
             scalars={name: np.asarray(draws[name]) for name in ("soc_scale",) if name in draws},
             sample_stats=self._statistics_at(dataset),
             dataset=predictive.within(dataset, np.asarray(profiles.mask)),
-            attrs=self._attributes(),
-            latents={name: self._labelled(name, values) for name, values in draws.items()},
+            attrs=self.provenance(),
+            latents={name: predictive.labelled(self.model, name, values) for name, values in draws.items()},
         )
+
+    def draws_by_layer(self, dataset: xr.Dataset, first: int = 0) -> dict[str, np.ndarray]:
+        """Return draws of some of many sites, those of :meth:`predict` if it were given all, and nothing else.
+
+        Parameters
+        ----------
+        dataset : xarray.Dataset
+            Sites as in :meth:`predict`, which are not checked.
+        first : int
+            Position of the first of them among all sites.
+
+        Returns
+        -------
+        dict of arrays
+            ``parameters``, ``soc_layer`` and ``processes``, each (chain, draw, site, …).
+        """
+        draws = self._draws_at(dataset)
+        profiles = self.model.prepare(dataset, self.encoding).without_observations()
+        draws |= predictive.of_new_sites(self.model, self.key, draws, profiles.sites, first)
+        options = tuple(sorted(self.options.items()))
+        drawn = predictive.draw(self.model, options, self.key, draws, profiles, only=predictive.BY_LAYER)
+        return {name: np.asarray(values) for name, values in drawn.items()}
 
     def tree(self, held_out: xr.Dataset | None = None) -> xr.DataTree:
         """Return the posterior at the training sites, with that at ``held_out`` sites as its child if given.
@@ -225,49 +255,43 @@ class Fit:
     def _draws_at(self, dataset: xr.Dataset) -> dict[str, Array]:
         """Return the draws for some sites: the rows of fitted sites; for others only what all sites share.
 
-        What is left out of the draws the model draws from its prior, given the rest.
+        What is left out of the draws is drawn from its prior, see :func:`predictive.of_new_sites`.
         """
         own = [name for name in self.model.site_latents if name in self.draws]
-        rows = self._rows(dataset)
+        rows = predictive.rows(self.dataset, dataset)
         if (rows >= 0).all():
             return {name: values[:, :, rows] if name in own else values for name, values in self.draws.items()}
-        if not self.model.has_network:
+        self.refuse_unknown(int((rows >= 0).sum()), len(rows))
+        return {name: values for name, values in self.draws.items() if name not in own}
+
+    def refuse_unknown(self, fitted: int, asked: int) -> None:
+        """Refuse sites, ``fitted`` of ``asked``, about which the model says nothing, or not in one way.
+
+        Raises
+        ------
+        InputError
+            As :meth:`predict`.
+        """
+        if fitted < asked and not self.model.has_network:
             raise InputError(
                 f"sites that the model {self.model.name!r} was not fitted to",
                 "the fitted sites: its sites are independent",
                 "use a model with a network, such as 'binn', to predict other sites",
             )
-        if own and (rows >= 0).any():
-            got = f"{(rows >= 0).sum()} sites that were fitted among {len(rows)}"
+        if 0 < fitted < asked and any(name in self.draws for name in self.model.site_latents):
+            got = f"{fitted} sites that were fitted among {asked}"
             raise InputError(got, "fitted sites or other sites", "predict them apart")
-        return {name: values for name, values in self.draws.items() if name not in own}
-
-    def _rows(self, dataset: xr.Dataset) -> np.ndarray:
-        """Return the rows of some sites among the fitted ones; -1 for others, even where an id is the same."""
-        rows = self.dataset.indexes["site"].get_indexer(dataset.indexes["site"])
-        fitted, asked = (each["continuous"].transpose("site", ...).to_numpy() for each in (self.dataset, dataset))
-        if fitted.shape[1:] != asked.shape[1:]:
-            return np.full_like(rows, -1)
-        same = np.isclose(fitted[rows], asked, rtol=1e-6, atol=0.0, equal_nan=True).all(axis=1)
-        return np.where(same, rows, -1)
-
-    def _labelled(self, name: str, values: Array) -> xr.DataArray:
-        """Return the draws of a latent site with the names of its axes."""
-        import xarray as xr
-
-        first = ("chain", "draw", "site") if name in self.model.site_latents else ("chain", "draw")
-        own = [f"{name}_{axis}" for axis in range(values.ndim - len(first))]
-        return xr.DataArray(np.asarray(values), dims=(*first, *own))
 
     def _statistics_at(self, dataset: xr.Dataset) -> dict[str, np.ndarray]:
         """Return the diagnostics; those by site of fitted sites, for others there are none."""
-        rows = self._rows(dataset)
+        rows = predictive.rows(self.dataset, dataset)
         held = {name: np.asarray(values) for name, values in self.sample_stats.items()}
         by_site = {name: values for name, values in held.items() if name != "loss" and values.ndim in (1, 3)}
         chosen = {name: values[..., rows] for name, values in by_site.items() if (rows >= 0).all()}
         return {name: values for name, values in held.items() if name not in by_site} | chosen
 
-    def _attributes(self) -> dict[str, str | int | float]:
+    def provenance(self) -> dict[str, str | int | float]:
+        """Return what the results say about where they come from."""
         installed = versions()
         settings = {"method": asdict(self.method), "model": asdict(self.model)}  # type: ignore[call-overload]
         return {

@@ -78,3 +78,8 @@ class NeuralPrior(NetworkModel):
         with numpyro.plate("sites", len(outputs), dim=-1):
             offsets = numpyro.sample("offsets", dist.Normal(0.0, 1.0).expand((free,)).to_event(1))
         return jax.nn.sigmoid(location + scale * offsets), self.likelihood.scale()
+
+    def prior_of_sites(self, keys: Array, shape: tuple[int, ...]) -> dict[str, Array]:
+        """Draw the offsets of sites that were not fitted, each with a key (site,) of its own: (*shape, site, free)."""
+        size = (*shape, len(self.free))
+        return {"offsets": jax.vmap(lambda key: jax.random.normal(key, size), out_axes=len(shape))(keys)}

@@ -25,6 +25,7 @@ EVERYBODY_MAY = (
     "precision",
     "provenance",
     "sharding",
+    "stores",
     "version",
     "clm5.layers",
     "clm5.pools",
@@ -40,6 +41,7 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("checks", ("errors",)),
     ("version", ()),
     ("sharding", ("errors",)),
+    ("stores", ("errors",)),
     ("precision", ("errors",)),
     ("provenance", ("version",)),
     ("clm5", ("precision", "clm5.*")),
@@ -121,6 +123,7 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("sites", ("data", "simulation", "settings")),
     ("stages", ("saved", "settings", "inference")),
     ("prediction", ("*",)),
+    ("streaming", ("data", "data.*", "inference", "inference.predictive", "results.summary_store")),
     ("plot", ("results.plots",)),
     ("workflow", ("*",)),
     ("cli", ("*",)),
@@ -144,6 +147,7 @@ LATE = (
     "scipy",
     "scoringrules",
     "sklearn",
+    "zarr",
 )
 """Imported inside the functions that need them: fitting works on a machine that has none of these."""
 

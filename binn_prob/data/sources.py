@@ -21,7 +21,7 @@ __all__ = ["NAMES", "absolute", "is_file_name", "load"]
 NAMES = ("synthetic", "new-york", "new-york-grid", "national")
 """Names of datasets; anything else is the path of a file."""
 
-_ENDING = ".nc"
+_ENDINGS = (".nc", ".zarr")
 
 _SYNTHETIC_SITES = 64
 
@@ -40,8 +40,8 @@ def load(
     name : {"synthetic", "new-york", "new-york-grid", "national"} or str
         Sites made from known parameters (:mod:`binn_prob.data.synthetic`); the published profiles of New York State, or
         its grid cells, which have no observation (:mod:`binn_prob.data.new_york`); BINN's profiles of the conterminous
-        United States (:mod:`binn_prob.data.national`); or a netCDF file of sites, such as :func:`binn_prob.data.save`
-        writes.
+        United States (:mod:`binn_prob.data.national`); or a netCDF file (``.nc``) or Zarr store (``.zarr``) of sites,
+        such as :func:`binn_prob.data.save` writes.
     sites : int or sequence of int, optional
         Number of sites, or their ids.  Synthetic: 64 by default.  Others: a number means a random subset, all by
         default.
@@ -62,7 +62,7 @@ def load(
         If there is no such dataset or site, its files cannot be read, or it has fewer sites.
     """
     if name not in NAMES and not is_file_name(name):
-        expected = f"{', '.join(map(repr, NAMES))}, or a netCDF file ending in .nc"
+        expected = f"{', '.join(map(repr, NAMES))}, or a netCDF file (.nc) or Zarr store (.zarr)"
         raise InputError(f"dataset {name!r}", expected, "choose one of them")
     if isinstance(sites, Sequence):
         sites = [whole_number("sites", site, 0) for site in sites]
@@ -84,7 +84,7 @@ def load(
 
 def is_file_name(name: str) -> bool:
     """Say whether a name is the path of a file of sites, by its ending."""
-    return name.endswith(_ENDING)
+    return name.rstrip("/").endswith(_ENDINGS)
 
 
 def absolute(name: str) -> str:

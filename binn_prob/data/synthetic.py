@@ -20,16 +20,25 @@ from binn_prob.clm5.parameters import NAMES, physical
 from binn_prob.clm5.processes import PROCESS_NAMES, processes_of
 from binn_prob.clm5.profile import at_depth, soil_organic_carbon
 from binn_prob.clm5.steady_state import prepare, solve
-from binn_prob.data.arguments import generator, whole_number
+from binn_prob.data.arguments import checked_noise, generator, whole_number
 from binn_prob.data.schema import attach_units
-from binn_prob.data.synthetic_sites import CATEGORICAL, CONTINUOUS, covariates, forcing, places
-from binn_prob.errors import InputError
+from binn_prob.data.synthetic_sites import (
+    CATEGORICAL,
+    CONTINUOUS,
+    covariates,
+    distinct,
+    forcing,
+    places,
+    repeated,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jax import Array
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["DEPENDENCE", "SCALES", "Dependence", "generate", "true_unit_parameters"]
+__all__ = ["BATCH", "DEPENDENCE", "SCALES", "Dependence", "generate", "observed", "true_unit_parameters"]
 
 SCALES: dict[str, tuple[float, float]] = {
     "mean_temperature": (3.0, 6.0),
@@ -83,9 +92,10 @@ DEPENDENCE: dict[str, Dependence] = {
 }
 """The known function of every parameter."""
 
-_REPEATED = 0.1  # share of the sites that stand at the place of another site
 _FEWEST, _MOST = 3, 12  # observations per site
-_BATCH = 512  # sites solved at once: one compilation serves any number of sites
+
+BATCH = 512
+"""Sites that are solved at once: one compilation serves any number of sites."""
 
 
 def generate(sites: int = 64, seed: int = 0, noise: float = 0.3) -> xr.Dataset:
@@ -113,13 +123,17 @@ def generate(sites: int = 64, seed: int = 0, noise: float = 0.3) -> xr.Dataset:
         If an argument is outside its range.
     """
     whole_number("sites", sites, 1)
-    if not (np.isfinite(noise) and noise >= 0):
-        raise InputError(f"noise {noise!r}", "a number of at least 0", "ask for e.g. noise=0.3")
+    checked_noise(noise)
     random = generator(seed)
-    distinct = max(1, round((1 - _REPEATED) * sites))
-    place = places(distinct, random)
-    at = np.concatenate([np.arange(distinct), random.integers(distinct, size=sites - distinct)])
-    dataset = _dataset({name: values[at] for name, values in place.items()})
+    place = places(distinct(sites), random)
+    dataset = observed(repeated(place, sites, random), random, noise)
+    source = f"synthetic sites: seed {seed}, noise {noise:g}"
+    return dataset.assign_attrs(name="synthetic", source=source, exclusions="{}")
+
+
+def observed(place: Mapping[str, NDArray[np.float64]], random: np.random.Generator, noise: float) -> xr.Dataset:
+    """Solve the column at every place with its true parameters, and observe it; see :func:`generate`."""
+    dataset = _dataset(place)
     depth = _depths(INTERFACE_DEPTH[dataset["bedrock_layer"].to_numpy() - 1], random)
     unit = true_unit_parameters(dataset["continuous"], dataset["categorical"])
     soc_layer, processes, soc = _solve(unit, Forcing.from_dataset(dataset), depth)
@@ -130,8 +144,7 @@ def generate(sites: int = 64, seed: int = 0, noise: float = 0.3) -> xr.Dataset:
         true_processes=(("site", "process"), processes),
         true_soc_layer=(("site", "layer"), soc_layer),
     )
-    source = f"synthetic sites: seed {seed}, noise {noise:g}"
-    return attach_units(dataset.assign_attrs(name="synthetic", source=source, exclusions="{}"))
+    return attach_units(dataset)
 
 
 def true_unit_parameters(continuous: ArrayLike, categorical: ArrayLike) -> NDArray[np.float64]:
@@ -180,10 +193,8 @@ def _solve(
     """
     inputs = jax.tree.map(np.asarray, (unit, forcing, depth))
     batches = []
-    for first in range(0, len(unit), _BATCH):
-        rows = np.minimum(
-            np.arange(first, first + _BATCH), len(unit) - 1
-        )  # the last batch is filled with the last site
+    for first in range(0, len(unit), BATCH):
+        rows = np.minimum(np.arange(first, first + BATCH), len(unit) - 1)  # the last batch is filled with the last site
         batches.append(_profiles(*jax.tree.map(lambda values, rows=rows: values[rows], inputs)))
     soc_layer, processes, soc = (np.concatenate(parts)[: len(unit)] for parts in zip(*batches, strict=True))
     return soc_layer, processes, soc
@@ -198,7 +209,7 @@ def _profiles(unit: Array, forcing: Forcing, depth: Array) -> tuple[Array, Array
     return soc_layer, processes, at_depth(soc_layer, depth, forcing.bedrock_layer)
 
 
-def _dataset(place: dict[str, NDArray[np.float64]]) -> xr.Dataset:
+def _dataset(place: Mapping[str, NDArray[np.float64]]) -> xr.Dataset:
     """Return forcing, covariates and coordinates of the sites."""
     continuous, categorical = covariates(place)
     variables = {name: (DIMENSIONS[name], values) for name, values in forcing(place).items()}

@@ -8,7 +8,7 @@ stays frozen below the depth that summer reaches, plants grow where it is warm a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["CATEGORICAL", "CONTINUOUS", "LAND_COVERS", "covariates", "forcing", "places"]
+__all__ = [
+    "CATEGORICAL", "CONTINUOUS", "EAST", "LAND_COVERS", "NORTH", "SOUTH", "WEST", "Variates", "covariates", "distinct",
+    "forcing", "places", "repeated", "soils",
+]  # fmt: skip
+
+WEST, EAST, SOUTH, NORTH = -125.0, -65.0, 40.0, 70.0
+"""Where places lie [degrees]."""
 
 CONTINUOUS: dict[str, str] = {
     "mean_temperature": "degC",
@@ -49,6 +55,7 @@ LAND_COVERS: dict[str, tuple[float, float, float, float]] = {
 """Shares of woody debris, metabolic, cellulose and lignin litter, by land cover; its code is its position, from 1."""
 
 _EVERGREEN, _DECIDUOUS, _SHRUB, _GRASS, _TUNDRA = range(1, 6)
+_REPEATED = 0.1  # share of the sites that stand at the place of another site
 _FREEZING = 273.15  # K
 _NO_PERMAFROST = 41.9984  # m, the deepest node of CLM5
 _MONTH = np.arange(MONTHS) + 0.5  # the middle of each month, counted from new year
@@ -56,17 +63,33 @@ _MIDSUMMER = 6.5  # mid-July
 _DEPTH = NODE_DEPTH[:LAYERS]
 
 
+class Variates(Protocol):
+    """What makes places differ: NumPy's random generator, or one whose numbers are alike where places are near."""
+
+    def standard_normal(self, size: int, /) -> Array:
+        """Return one number with the standard normal distribution for each place."""
+
+    def beta(self, a: float, b: float, size: int, /) -> Array:
+        """Return one number with a beta distribution for each place."""
+
+
 def places(count: int, random: np.random.Generator) -> dict[str, Array]:
-    """Draw ``count`` places: location, climate and soil, every value of shape (place,).
+    """Draw ``count`` places: location, climate and soil, every value of shape (place,), see :func:`soils`."""
+    longitude, latitude = random.uniform(WEST, EAST, count), random.uniform(SOUTH, NORTH, count)
+    return soils(longitude, latitude, random)
+
+
+def soils(longitude: Array, latitude: Array, random: Variates) -> dict[str, Array]:
+    """Make up climate and soil of places, every value of shape (place,).
 
     The keys are ``longitude`` and ``latitude`` [degrees], the covariates of :data:`CONTINUOUS`, the codes of
     :data:`CATEGORICAL`, ``bedrock_layer``, and ``nitrogen`` and ``thaw_change``, which have no covariate of their own.
     """
+    count = len(longitude)
 
     def normal() -> Array:
         return random.standard_normal(count)
 
-    longitude, latitude = random.uniform(-125, -65, count), random.uniform(40, 70, count)
     elevation = 900.0 * random.beta(1.2, 3.0, count)
     north, inland = (latitude - 40) / 30, 1 - np.abs(longitude + 95) / 30
     temperature = 13.0 - 20.0 * north - 0.006 * elevation + 2.0 * normal()
@@ -98,6 +121,18 @@ def places(count: int, random: np.random.Generator) -> dict[str, Array]:
         "nitrogen": np.clip(0.85 + 0.08 * normal(), 0.5, 1.0),
         "thaw_change": np.exp(0.03 * normal()),
     }
+
+
+def distinct(sites: int) -> int:
+    """Return how many places there are for so many sites."""
+    return max(1, round((1 - _REPEATED) * sites))
+
+
+def repeated(place: Mapping[str, Array], sites: int, random: np.random.Generator) -> dict[str, Array]:
+    """Put a site at every place, and the others at places drawn at random."""
+    count = len(place["longitude"])
+    at = np.concatenate([np.arange(count), random.integers(count, size=sites - count)])
+    return {name: values[at] for name, values in place.items()}
 
 
 def covariates(place: Mapping[str, Array]) -> tuple[Array, NDArray[np.int64]]:

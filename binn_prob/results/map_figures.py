@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["can_be_mapped", "maps"]
+__all__ = ["can_be_mapped", "maps", "maps_of_summaries"]
 
 _MEAN, _DEVIATION = "viridis", "magma"
 
 _EMPTIEST = 100
 """Cells for each site in the emptiest grid that is drawn as one: rounded coordinates lie on a grid too, a fine one."""
+
+_MOST = 40_000
+"""Sites that a map shows at most: more cannot be told apart."""
 
 
 @styled
@@ -49,14 +52,52 @@ def maps(tree: xr.DataTree, name: str = "") -> Figure:
     if not can_be_mapped(tree):
         raise InputError("sites of unknown place", "longitude and latitude of every site", "add these coordinates")
     sites = group(tree, "posterior")
-    longitude, latitude = (sites[axis].to_numpy() for axis in ("longitude", "latitude"))
-    mean, deviation = (values.transpose("site", "process") for values in distance.spread(tree))
+    mean, deviation = distance.spread(tree)
+    return _maps(sites["longitude"].to_numpy(), sites["latitude"].to_numpy(), mean, deviation, label(name))
+
+
+@styled
+def maps_of_summaries(sites: xr.Dataset, name: str = "") -> Figure:
+    """Draw the same maps of any number of sites, thinned if there are very many.
+
+    Parameters
+    ----------
+    sites : xarray.Dataset
+        ``mean`` and ``sd`` (site, process), ``longitude`` and ``latitude`` (site,), see
+        :func:`binn_prob.results.summary_store.overview`.
+    name : str, optional
+        The method, for the title.
+    """
+    longitude, latitude = sites["longitude"].to_numpy(), sites["latitude"].to_numpy()
+    shown = _thinned(longitude, latitude)
+    count, title = len(longitude), label(name)
+    if len(shown) < count:
+        title = f"{title}{': ' if title else ''}{len(shown):,} of {count:,} sites"
+    means, deviations = (sites[which].isel(site=shown) for which in ("mean", "sd"))
+    return _maps(longitude[shown], latitude[shown], means, deviations, title)
+
+
+def _thinned(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
+    """Return the positions of the sites that a map shows: so many columns and rows of a grid, or so many sites."""
+    if len(longitude) <= _MOST:
+        return np.arange(len(longitude))
+    every, step = math.ceil(math.sqrt(len(longitude) / _MOST)), _grid_step(longitude, latitude)
+    if step is None:
+        return np.arange(0, len(longitude), every**2)
+    row, column = (np.rint((x - x.min()) / step).astype(int) for x in (latitude, longitude))
+    return np.flatnonzero((row % every == 0) & (column % every == 0))
+
+
+def _maps(
+    longitude: np.ndarray, latitude: np.ndarray, mean: xr.DataArray, deviation: xr.DataArray, title: str
+) -> Figure:
+    """Draw means above, standard deviations below."""
     aspect = 1.0 / math.cos(math.radians(float(latitude.mean())))
     tall = np.clip((np.ptp(latitude) + 1.0) / (np.ptp(longitude) + 1.0) * aspect, 0.4, 1.6)
     figure, axes = panels(2, len(PROCESSES), (2.4, 2.1 * tall + 0.7), sharex=True, sharey=True)
     for row, values, colours in ((0, mean, _MEAN), (1, deviation, _DEVIATION)):
         for axis, process in zip(axes[row], PROCESSES, strict=True):
-            of = values.sel(process=process.name).to_numpy()
+            of = values.transpose("site", "process").sel(process=process.name).to_numpy()
             if row == 1 and not (of > 0).any():
                 axis.text(0.5, 0.5, "known exactly", transform=axis.transAxes, ha="center", color="0.35")
             else:
@@ -69,7 +110,7 @@ def maps(tree: xr.DataTree, name: str = "") -> Figure:
     axes[1, 0].set_ylabel("standard deviation")
     figure.supxlabel("longitude (°E)")
     figure.supylabel("latitude (°N)")
-    figure.suptitle(label(name))
+    figure.suptitle(title)
     return figure
 
 
@@ -107,7 +148,7 @@ def _grid_step(longitude: np.ndarray, latitude: np.ndarray) -> float | None:
     step = float(gaps.min())
     steps = (places - places.min(axis=1, keepdims=True)) / step
     regular = step > 1e-3 and np.abs(steps - np.rint(steps)).max() < 1e-3
-    alone = len({tuple(pair) for pair in np.rint(steps).T}) == len(longitude)
+    alone = len(np.unique(np.rint(steps), axis=1).T) == len(longitude)
     dense = np.prod(np.ptp(steps, axis=1) + 1.0) <= _EMPTIEST * len(longitude)
     return step if regular and alone and dense else None
 

@@ -17,7 +17,7 @@ from binn_prob.results.agreement_figures import (
 )
 from binn_prob.results.chain_figures import chains, energies, has_energy, has_loss, losses
 from binn_prob.results.drawing import PART_LABELS, RESOLUTION, colours, label, pdf, png
-from binn_prob.results.map_figures import can_be_mapped, maps
+from binn_prob.results.map_figures import can_be_mapped, maps, maps_of_summaries
 from binn_prob.results.posterior import HELD_OUT, parts
 from binn_prob.results.posterior_figures import correlations, forest, marginals
 from binn_prob.results.prediction_figures import coverage_curves, observed_predicted, profiles, transforms
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CAPTIONS", "PART_LABELS", "RESOLUTION", "chains", "colours", "correlations", "cost", "coverage_curves",
-    "deviations_against_reference", "energies", "every", "forest", "label", "losses", "maps", "marginals",
-    "observed_predicted", "pdf", "png", "processes_against_reference", "profiles", "ranks", "recovered", "sensitivity",
-    "transforms",
+    "deviations_against_reference", "energies", "every", "forest", "label", "losses", "maps", "maps_of_summaries",
+    "marginals", "observed_predicted", "pdf", "png", "processes_against_reference", "profiles", "ranks", "recovered",
+    "sensitivity", "transforms",
 ]  # fmt: skip
 
 CAPTIONS = {
