@@ -1,4 +1,4 @@
-from . import clm5, data, inference, models, plot, results, streaming
+from . import clm5, data, farm, inference, models, plot, results, streaming
 from .errors import InputError
 from .fitting import fit, upscale
 from .results.compare import compare
@@ -14,6 +14,7 @@ __all__ = [
     "clm5",
     "compare",
     "data",
+    "farm",
     "fit",
     "inference",
     "load_fit",

@@ -14,7 +14,7 @@ import typer
 
 from binn_prob.cli_config import config_app, settings_of
 from binn_prob.cli_data import data_app
-from binn_prob.cli_options import Allow, Config, Json, Noise, Out, Quiet, Reference, Resume, with_run_options
+from binn_prob.cli_options import Allow, Cluster, Config, Json, Noise, Out, Quiet, Reference, Resume, with_run_options
 from binn_prob.cli_results import diagnose, refuse_unconverged, report, show, show_recovery, show_verdicts
 from binn_prob.cli_sites import predict, simulate
 from binn_prob.errors import InputError
@@ -113,6 +113,7 @@ def recover(
 @with_run_options
 def fit(
     given: dict[str, Any],
+    cluster: Cluster = None,
     out: Out = None,
     config: Config = None,
     resume: Resume = False,
@@ -126,6 +127,7 @@ def fit(
     the independent sites of another run, and so predicts the sites held out: the second stage of PRODA.
     """
     defaults = {"name": "fit", "split": {"test_fraction": 0.0}}
+    given["cluster"] = None if cluster is None else {"address": cluster}
     settings = settings_of(given, config, out, resume, defaults).of_one_method()
     done = _run(settings, out, resume, quiet, compared=False)
     show_verdicts(done.verdicts, as_json=as_json)

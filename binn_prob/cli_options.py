@@ -16,6 +16,7 @@ __all__ = [
     "METHOD_WORDS",
     "MODEL_WORDS",
     "Allow",
+    "Cluster",
     "Config",
     "Data",
     "DataSeed",
@@ -101,6 +102,13 @@ Devices = Annotated[
 Precision = Annotated[
     str | None,
     typer.Option(help="float64 or float32. [default: float64]", autocompletion=one_of("float64", "float32")),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        help="local, tcp://host:port of a Dask scheduler, or slurm: whose workers fit the sites of site_nuts.",
+        autocompletion=one_of("local", "tcp://", "slurm"),
+    ),
 ]
 Name = Annotated[str | None, typer.Option(help="Ends the name of the run folder. [default: the command]")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results. [default: runs/<time>-<name>]")]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from binn_prob.inference import Fit
     from binn_prob.inference.checkpoint import Checkpoint
 
-__all__ = ["as_model", "fit", "upscale"]
+__all__ = ["as_method", "as_model", "as_seed", "fit", "identity", "upscale"]
 
 
 def fit(
@@ -74,10 +74,10 @@ def fit(
     from binn_prob.inference import METHODS
     from binn_prob.sites import with_observations
 
-    model, method = as_model(model), _method(METHODS, method, options)
+    model, method = as_model(model), as_method(METHODS, method, options)
     sites = with_observations(validate(dataset))
-    origin: dict[str, str | int | float] = {"seed": _seed(seed), "data_fingerprint": fingerprint(dataset)}
-    with _opened(checkpoint, resume, _identity(model, method, origin)) as held, watched() as peak:
+    origin: dict[str, str | int | float] = {"seed": as_seed(seed), "data_fingerprint": fingerprint(dataset)}
+    with _opened(checkpoint, resume, identity(model, method, origin)) as held, watched() as peak:
         fitted: Fit = method.fit(jax.random.key(seed), model, sites, progress=progress, checkpoint=held)
     seconds = fitted.wall_seconds + (0.0 if held is None else held.spent_before)
     origin |= {} if math.isnan(peak.gibibytes) else {"peak_memory": peak.gibibytes}
@@ -137,38 +137,44 @@ def upscale(
     from binn_prob.inference import Upscaling
     from binn_prob.stages import first_stage, restricted
 
-    method = _method({Upscaling.name: Upscaling}, method, options)
+    method = as_method({Upscaling.name: Upscaling}, method, options)
     first = first_stage(first) if isinstance(first, str | Path) else first
     first = first if dataset is None else restricted(first, validate(dataset))
     model = as_model(model, written_out(first.model))
-    origin: dict[str, str | int | float] = {"seed": _seed(seed), "data_fingerprint": fingerprint(first.dataset)}
-    identity = _identity(model, method, origin)
+    origin: dict[str, str | int | float] = {"seed": as_seed(seed), "data_fingerprint": fingerprint(first.dataset)}
+    known = identity(model, method, origin)
     of_first = {name: value for name, value in first.attributes.items() if name in origin}
-    identity["first"] = _identity(first.model, first.method, of_first)
+    known["first"] = identity(first.model, first.method, of_first)
     if checkpoint is not None:
-        identity["first"]["draws"] = _fingerprint_of_draws(first.draws)
-    with _opened(checkpoint, resume, identity) as held:
+        known["first"]["draws"] = _fingerprint_of_draws(first.draws)
+    with _opened(checkpoint, resume, known) as held:
         fitted: Fit = method.fit(jax.random.key(seed), model, first, progress=progress, checkpoint=held)
     seconds = fitted.wall_seconds + (0.0 if held is None else held.spent_before)
     return replace(fitted, attributes={**fitted.attributes, **origin}, check=validate, wall_seconds=seconds)
 
 
-def _seed(seed: int) -> int:
-    """Return a seed if it is one."""
+def as_seed(seed: int) -> int:
+    """Return a seed if it is one.
+
+    Raises
+    ------
+    InputError
+        If it is not a whole number of at least 0.
+    """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise InputError(f"seed {seed!r}", "a whole number of at least 0", "correct seed")
     return seed
 
 
 def _opened(
-    folder: str | Path | None, resume: bool, identity: Mapping[str, Any]
+    folder: str | Path | None, resume: bool, known: Mapping[str, Any]
 ) -> AbstractContextManager[Checkpoint | None]:
     """Open the checkpoint of a fit, if it is to have one."""
     from binn_prob.inference.checkpoint import opened
 
     if resume and folder is None:
         raise InputError("resume without a checkpoint", "the folder of a checkpoint", "name it as checkpoint")
-    return nullcontext() if folder is None else opened(folder, identity, resume=resume)
+    return nullcontext() if folder is None else opened(folder, known, resume=resume)
 
 
 def as_model(model: Any, options: Mapping[str, Any] | None = None) -> Any:
@@ -188,8 +194,14 @@ def as_model(model: Any, options: Mapping[str, Any] | None = None) -> Any:
     return model
 
 
-def _method(known: Mapping[str, type], method: Any, options: Mapping[str, Any]) -> Any:
-    """Return a method, made with its options if it is a word."""
+def as_method(known: Mapping[str, type], method: Any, options: Mapping[str, Any]) -> Any:
+    """Return a method, made with its options if it is one of the known words.
+
+    Raises
+    ------
+    InputError
+        If there is no such method or option, or it is no method.
+    """
     if isinstance(method, str):
         method = build("method", known, method, options)
     elif options:
@@ -200,7 +212,7 @@ def _method(known: Mapping[str, type], method: Any, options: Mapping[str, Any]) 
     return method
 
 
-def _identity(model: Any, method: Any, origin: Mapping[str, Any]) -> dict[str, Any]:
+def identity(model: Any, method: Any, origin: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything that determines the draws of a fit to the last bit."""
     import jax
     import jax.numpy as jnp

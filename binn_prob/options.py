@@ -147,6 +147,6 @@ def _keys(section: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
     """Return the keys that the section at ``path`` may have."""
     for part in path:
         annotation = section.model_fields[str(part)].annotation
-        assert isinstance(annotation, type)
-        section = annotation
+        choices = (annotation, *get_args(annotation))  # a section, or none
+        section = next(one for one in choices if isinstance(one, type) and issubclass(one, BaseModel))
     return list(section.model_fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from binn_prob.errors import InputError
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from binn_prob.inference import Fit, Model
+    from binn_prob.results.convergence import Verdict
 
-__all__ = ["load_fit", "run_file"]
+__all__ = ["from_tree", "load_fit", "run_file"]
 
 
 def load_fit(folder: str | Path, method: str | None = None) -> Fit:
@@ -39,15 +40,11 @@ def load_fit(folder: str | Path, method: str | None = None) -> Fit:
     InputError
         If a file is missing or damaged, there is no such method, or the data have changed since.
     """
-    import jax
-    import jax.numpy as jnp
-
     from binn_prob import data
-    from binn_prob.inference import Fit
     from binn_prob.record import recorded_verdict
     from binn_prob.results import storage
     from binn_prob.results.convergence import verdict
-    from binn_prob.results.posterior import LATENTS, decoded, group, is_markov_chain
+    from binn_prob.results.posterior import decoded
     from binn_prob.settings import Settings
     from binn_prob.sites import chosen
 
@@ -61,11 +58,36 @@ def load_fit(folder: str | Path, method: str | None = None) -> Fit:
     if tree.attrs.get("data_fingerprint") != data.fingerprint(train):
         cure = "bring the data back as they were, or run the fit again"
         raise InputError(f"{path}, fitted to other data", "a posterior of the data that are there now", cure)
-    how = decoded(tree.attrs.get("prediction", ""))
-    if not how:
+    if not decoded(tree.attrs.get("prediction", "")):
         raise InputError(f"{path}, from which nothing can be predicted", "a posterior written by a run", "fit it again")
+    judged = recorded_verdict(folder, word) or verdict(tree)  # thousands of sites take minutes to judge
+    return from_tree(tree, model, methods[word], train, judged)
+
+
+def from_tree(tree: xr.DataTree, model: Any, method: Any, train: xr.Dataset, judged: Verdict) -> Fit:
+    """Return the fit that has left a posterior.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        The posterior; what follows from the latent sites is not read.
+    model, method
+        With which it was fitted.
+    train : xarray.Dataset
+        The sites to which it was fitted.
+    judged : Verdict
+        On the posterior.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from binn_prob import data
+    from binn_prob.inference import Fit
+    from binn_prob.results.posterior import LATENTS, decoded, group, is_markov_chain
+
+    how = decoded(tree.attrs.get("prediction", ""))
     return Fit(
-        method=methods[word],
+        method=method,
         model=model,
         dataset=train,
         encoding=model.encode(train),
@@ -78,7 +100,7 @@ def load_fit(folder: str | Path, method: str | None = None) -> Fit:
         options=how["options"],
         attributes={str(name): value for name, value in tree.attrs.items()},  # those of the fit itself
         check=data.validate,
-        judged=recorded_verdict(folder, word) or verdict(tree),  # thousands of sites take minutes to judge
+        judged=judged,
     )
 
 

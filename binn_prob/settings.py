@@ -18,6 +18,7 @@ from binn_prob.data.sources import NAMES, absolute, is_file_name
 from binn_prob.data.splits import Rule
 from binn_prob.devices import Device, Shared
 from binn_prob.errors import InputError
+from binn_prob.farm.clusters import ClusterSettings
 from binn_prob.options import build, one_line, read_yaml, written_out
 from binn_prob.precision import Precision, chosen_precision
 
@@ -34,6 +35,9 @@ _REFERENCES = ("site_nuts", "nuts")
 
 UPSCALING = "upscaling"
 """Word of the method that learns from a first stage: :class:`binn_prob.inference.Upscaling`."""
+
+_WHERE = ("device", "devices", "cluster")
+"""Settings that say where a run computes."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Options = dict[str, Any]
@@ -125,6 +129,8 @@ class Settings(_Section):
     """among how many devices the sites of a model are shared out, or ``all``; default: they are not"""
     precision: Precision | None = None
     """default: the environment variable ``BINN_PROB_PRECISION``, else float64"""
+    cluster: ClusterSettings | None = None
+    """whose workers fit the sites of ``site_nuts``, see :mod:`binn_prob.farm`; default: this process fits them"""
     data: DataSettings = DataSettings()
     simulation: SimulationSettings | None = None
     """default: none, the observations are those of the data"""
@@ -222,7 +228,7 @@ class Settings(_Section):
         """Return the settings with every default spelled out, so that they mean the same in any later version."""
         methods = {word: written_out(method) for word, method in self.build_methods().items()}
         return Settings(
-            **self.model_dump(include={"name", "seed", "device", "devices", "simulation", "split"}),
+            **self.model_dump(include={"name", "seed", *_WHERE, "simulation", "split"}),
             data=self.data.model_dump() | {"name": absolute(self.data.name), "folder": self.data.absolute_folder()},
             first_stage=None if self.first_stage is None else str(Path(self.first_stage).absolute()),
             precision=chosen_precision(self.precision),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from binn_prob.devices import use_device, useful_devices
 from binn_prob.errors import InputError
+from binn_prob.farm.running import fit_on_cluster, refuse_unsuited
 from binn_prob.files import locked, remove_leftovers, replacing
 from binn_prob.fitting import fit, upscale
 from binn_prob.provenance import differences
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from binn_prob.results.compare import Comparison
-    from binn_prob.results.convergence import Verdict
+    from binn_prob.results.convergence import Convergence, Verdict
     from binn_prob.settings import Settings
 
 __all__ = ["Run", "fit", "run", "use_device"]
@@ -100,6 +101,8 @@ def run(
     """
     folder = run_folder(settings.name, out, resume=resume)
     model, methods, settings = settings.build_model(), settings.build_methods(), settings.written_out()
+    if settings.cluster is not None:
+        refuse_unsuited(settings, methods, compared=compared)
     use_device(settings.device, settings.precision, useful_devices(methods.values()), shared=settings.devices)
 
     from binn_prob import data
@@ -127,11 +130,14 @@ def run(
 
     with locked(checkpoints):
         remove_leftovers(folder)
-        kept = _kept(methods, folder, data.fingerprint(train), say) if resume else {}
+        kept = _kept(methods, folder, data.fingerprint(train), say) if resume and settings.cluster is None else {}
         settings.to_yaml(folder / "settings.yaml")
         with Record(folder / FILE, settings, data.fingerprint(sites.all)) as record:
-            trees = _fit_each(methods, kept, posterior, record, say)
-            done = _finished(trees, settings.reference, record, compared=compared)
+            if settings.cluster is None:
+                trees = _fit_each(methods, kept, posterior, record, say)
+                done = _finished(trees, settings.reference, record, compared=compared)
+            else:
+                done = _judged(fit_on_cluster(settings, model, methods, train, record, progress, say), record)
         shutil.rmtree(checkpoints)
     return done
 
@@ -204,6 +210,11 @@ def _finished(trees: Mapping[str, xr.DataTree], reference: str | None, record: R
             command = f"binn-prob compare --config {shlex.quote(str(record.folder / 'settings.yaml'))}"
             comparison.save(record.folder, command=command, posteriors=False)  # each is there since its fit
     diagnosed = comparison.convergence if comparison else {word: summarise(tree) for word, tree in trees.items()}
+    return _judged(diagnosed, record, comparison)
+
+
+def _judged(diagnosed: Mapping[str, Convergence], record: Record, comparison: Comparison | None = None) -> Run:
+    """Record which methods have converged, and of every site why not."""
     verdicts = {word: found.verdict for word, found in diagnosed.items()}
     record.judge(verdicts)
     for word, found in diagnosed.items():
@@ -245,7 +256,8 @@ def _refuse_another(folder: Path, settings: Settings) -> None:
 
     if not (folder / "settings.yaml").is_file():
         return
-    changes = differences(read_yaml(folder / "settings.yaml"), settings.model_dump(mode="json"))
+    was, now = read_yaml(folder / "settings.yaml"), settings.model_dump(mode="json")
+    changes = differences(*({key: one for key, one in each.items() if key != "cluster"} for each in (was, now)))
     if changes:
         cure = "leave that as it was, or start again with another --out"
         raise InputError(f"{folder}, a run with other settings: {changes}", "the settings of that run", cure)

@@ -43,7 +43,7 @@ def test_every_file_of_the_package_is_packaged(root: Path, project: dict[str, An
 
 def test_every_dependency_has_a_minimum(project: dict[str, Any]) -> None:
     extras = project["project"]["optional-dependencies"]
-    assert set(extras) == {"test", "benchmarks", "docs", "maps", "dev", "zarr"}
+    assert set(extras) == {"test", "benchmarks", "cluster", "docs", "maps", "dev", "zarr"}
     required = [*project["project"]["dependencies"], *(one for extra in extras.values() for one in extra)]
     assert [one for one in required if ">=" not in one and not one.startswith("binn-prob[")] == []
 

@@ -24,7 +24,8 @@ from binn_prob.results.diagnostics import draws_of, has_chains, measures, statis
 from binn_prob.results.posterior import group, is_markov_chain
 
 __all__ = [
-    "BARS", "Bar", "Convergence", "Verdict", "by_site", "draws_of", "has_chains", "measures", "summarise", "verdict",
+    "BARS", "Bar", "Convergence", "Verdict", "by_site", "draws_of", "has_chains", "measures", "of_sites", "summarise",
+    "verdict",
 ]  # fmt: skip
 
 
@@ -155,6 +156,21 @@ def by_site(tree: xr.DataTree) -> xr.Dataset:
         whether all bars are met; ``reason``, why not, else empty.  NaN where a diagnostic does not exist.
     """
     return _by_site(tree, measures(tree) if has_chains(tree) else None)
+
+
+def of_sites(sites: xr.Dataset) -> Convergence:
+    """Return what :func:`summarise` does, but for ``worst``, of sites that :func:`by_site` has judged in pieces."""
+    worst = {name: float(bar.worst(sites[name].to_numpy())) for name, bar in BARS.items() if name in sites}
+    reasons = tuple(_reasons_by_site(sites))
+    return Convergence(
+        verdict=Verdict(not reasons, reasons),
+        r_hat_max=worst["r_hat"],
+        ess_bulk_min=worst["ess_bulk"],
+        ess_tail_min=worst["ess_tail"],
+        divergences=worst.get("divergences", math.nan),
+        e_bfmi_min=worst.get("e_bfmi", math.nan),
+        sites=sites,
+    )
 
 
 def _overall(tree: xr.DataTree, measured: xr.Dataset | None) -> dict[str, float]:
