@@ -31,6 +31,7 @@ __all__ = [
     "Resume",
     "Seed",
     "Sites",
+    "number_or_all",
     "number_or_ids",
     "one_of",
     "with_run_options",
@@ -99,6 +100,13 @@ Device = Annotated[
 Devices = Annotated[
     str | None, typer.Option(help="all, or among how many devices the sites of a model are shared out. [default: 1]")
 ]
+Distributed = Annotated[
+    bool | None,
+    typer.Option(
+        "--distributed",
+        help="One of many processes, such as srun starts, that share the sites out; only the first writes.",
+    ),
+]
 Precision = Annotated[
     str | None,
     typer.Option(help="float64 or float32. [default: float64]", autocompletion=one_of("float64", "float32")),
@@ -130,7 +138,7 @@ Reference = Annotated[str | None, typer.Option(help="Method that the others are 
 _SETTINGS: dict[str, Any] = {
     "data": Data, "sites": Sites, "data_seed": DataSeed, "model": Model, "method": Methods, "seed": Seed,
     "split": Split, "test_fraction": Fraction, "first_stage": FirstStage, "device": Device, "devices": Devices,
-    "precision": Precision,     "name": Name,
+    "distributed": Distributed, "precision": Precision, "name": Name,
 }  # fmt: skip
 """The options that are settings of a run, in the order of ``--help``."""
 
@@ -162,7 +170,7 @@ def number_or_ids(sites: str | None) -> int | list[int] | None:
         raise InputError(f"--sites {sites}", expected, "give the number of sites or their ids") from None
 
 
-def _number_or_all(devices: str | None) -> int | str | None:
+def number_or_all(devices: str | None) -> int | str | None:
     """Read a number of devices."""
     return int(devices) if devices is not None and devices.isdecimal() else devices
 
@@ -171,8 +179,8 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
     """Return options of the command line as settings."""
     method, first_stage = given["method"], given["first_stage"]
     return {
-        **{name: given[name] for name in ("name", "seed", "device", "precision")},
-        "devices": _number_or_all(given["devices"]),
+        **{name: given[name] for name in ("name", "seed", "device", "distributed", "precision")},
+        "devices": number_or_all(given["devices"]),
         "data": {"name": given["data"], "sites": number_or_ids(given["sites"]), "seed": given["data_seed"]},
         "split": {"by": given["split"], "test_fraction": given["test_fraction"]},
         "model": {"name": given["model"]},

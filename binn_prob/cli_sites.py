@@ -15,12 +15,14 @@ from binn_prob.cli_options import (
     Data,
     DataSeed,
     Device,
+    Devices,
     Json,
     Model,
     Noise,
     Precision,
     Quiet,
     Sites,
+    number_or_all,
     number_or_ids,
     one_of,
 )
@@ -82,6 +84,7 @@ def predict(
     ] = None,
     data_seed: DataSeed = None,
     device: Device = None,
+    devices: Devices = None,
     precision: Precision = None,
     out: Annotated[Path | None, typer.Option(help="Folder. [default: prediction-<data> in that of the run]")] = None,
     stream: Annotated[
@@ -112,7 +115,9 @@ def predict(
 
     words = None if method is None else [word.strip() for one in method for word in one.split(",")]
     say = (lambda message: None) if quiet else (lambda message: typer.echo(message, err=True))
-    common: dict[str, Any] = {"device": device, "precision": precision, "say": say}
+    common: dict[str, Any] = {
+        "device": device, "devices": number_or_all(devices), "precision": precision, "say": say,
+    }  # fmt: skip
     _refuse_mixed(
         stream, {"--sites": sites, "--data-seed": data_seed}, {"--memory": memory, "--resume": resume or None}
     )

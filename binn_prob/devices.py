@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from binn_prob.errors import InputError
 from binn_prob.precision import ENVIRONMENT_VARIABLE, Precision, chosen_precision, use_precision
 
-__all__ = ["Device", "Shared", "use_device", "useful_devices"]
+__all__ = ["Device", "Shared", "is_first_process", "processes", "sharing", "use_device", "useful_devices"]
 
 Device = Literal["auto", "cpu", "gpu"]
 
@@ -38,7 +38,28 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def use_device(device: Device, precision: Precision | None, devices: int = 1, *, shared: Shared | None = None) -> None:
+def processes() -> int:
+    """Return how many processes are one program."""
+    import jax
+
+    return jax.process_count() if jax.distributed.is_initialized() else 1
+
+
+def is_first_process() -> bool:
+    """Say whether this is the process that writes: the only one, or the first of many."""
+    import jax
+
+    return processes() == 1 or jax.process_index() == 0
+
+
+def use_device(
+    device: Device,
+    precision: Precision | None,
+    devices: int = 1,
+    *,
+    shared: Shared | None = None,
+    distributed: bool = False,
+) -> None:
     """Choose where and how precisely JAX computes, before it starts.
 
     Parameters
@@ -49,12 +70,16 @@ def use_device(device: Device, precision: Precision | None, devices: int = 1, *,
     devices : int
         As how many devices JAX is to see a CPU; what runs on several of them runs side by side.
     shared : int or "all", optional
-        Among how many devices the sites of every model are shared out, see :mod:`binn_prob.sharding`.  Default: 1.
+        Among how many devices sites are to be shared out, see :func:`sharing`.  Default: 1.
+    distributed : bool
+        Whether this process is one of many, on one machine or several, that JAX is to make one program: it finds the
+        others by the variables of SLURM, Open MPI or Kubernetes, see :func:`jax.distributed.initialize`.  Sites are
+        then shared out among the devices of all of them, so many of each process.
 
     Raises
     ------
     InputError
-        If there is no such device, or not so many, or JAX already runs on another one.
+        If there is no such device, JAX already runs on another one, or there are no other processes.
     """
     os.environ[ENVIRONMENT_VARIABLE] = chosen_precision(precision)  # binn_prob.clm5 reads it when it is imported
     import jax
@@ -65,6 +90,13 @@ def use_device(device: Device, precision: Precision | None, devices: int = 1, *,
     with suppress(RuntimeError):  # JAX has started, and keeps the devices that it has
         asked = _cores() if shared == "all" else shared or 1
         jax.config.update("jax_num_cpu_devices", max(devices, asked))
+    if distributed and not jax.distributed.is_initialized():
+        try:
+            jax.distributed.initialize()
+        except (RuntimeError, ValueError) as error:
+            got = f"--distributed in a process that finds no others ({' '.join(str(error).split())[:120]})"
+            cure = "start it with srun or mpirun, or leave --distributed out"
+            raise InputError(got, "one of several processes", cure) from None
     try:
         found = jax.default_backend()
     except (RuntimeError, AssertionError) as error:
@@ -72,7 +104,23 @@ def use_device(device: Device, precision: Precision | None, devices: int = 1, *,
         raise InputError(got, "a device that it supports", "unset JAX_PLATFORMS, or choose --device cpu") from None
     if device not in ("auto", found):
         raise InputError(f"JAX on a {found}", f"a {device}", _OTHER_DEVICE[device])
-    if shared is not None:
-        from binn_prob.sharding import site_mesh
 
-        jax.set_mesh(site_mesh(None if shared == "all" else shared))
+
+@contextmanager
+def sharing(shared: Shared | None, *, distributed: bool = False) -> Iterator[None]:
+    """Share sites out among devices in what follows; parameters as those of :func:`use_device`.
+
+    Raises
+    ------
+    InputError
+        If there are not so many devices.
+    """
+    if not distributed and shared is None:
+        yield
+        return
+    import jax
+
+    from binn_prob.sharding import site_mesh
+
+    with jax.set_mesh(site_mesh(None if distributed or shared == "all" else shared)):
+        yield

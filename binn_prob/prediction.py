@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from binn_prob.data.sources import absolute, is_file_name
-from binn_prob.devices import use_device
+from binn_prob.devices import sharing, use_device
 from binn_prob.errors import InputError
 from binn_prob.files import LOCK, locked, replacing
 from binn_prob.saved import run_file
@@ -39,6 +39,7 @@ def predict(
     out: str | Path | None = None,
     *,
     device: str | None = None,
+    devices: int | str | None = None,
     precision: str | None = None,
     say: Callable[[str], object] = lambda message: None,
 ) -> Predicted:
@@ -58,6 +59,8 @@ def predict(
         ``prediction-<data>`` in the folder of the run.
     device, precision : str, optional
         Default: as the run had them.
+    devices : int or "all", optional
+        Among how many devices sites are shared out.  Default: as the run had it.
     say : callable
         Called with one line of text at each step.
 
@@ -70,7 +73,7 @@ def predict(
     InputError
         As :func:`binn_prob.load_fit`, :func:`binn_prob.data.load` and :meth:`binn_prob.inference.Fit.predict`.
     """
-    settings = Settings.from_yaml(run_file(run, "settings.yaml"), device=device, precision=precision)
+    settings = Settings.from_yaml(run_file(run, "settings.yaml"), device=device, devices=devices, precision=precision)
     use_device(settings.device, settings.precision, shared=settings.devices)
 
     from binn_prob import data as sources
@@ -86,7 +89,8 @@ def predict(
     found = {}
     for number, (word, fit) in enumerate(fits.items(), start=1):
         say(f"{word} ({number} of {len(fits)}): {sites.sizes['site']} sites")
-        tree = fit.predict(sites)
+        with sharing(settings.devices):
+            tree = fit.predict(sites)
         folder.mkdir(parents=True, exist_ok=True)
         storage.save(tree, folder / f"prediction_{word}.nc")
         with replacing(folder / f"prediction_{word}.csv") as temporary:
@@ -114,7 +118,7 @@ def stream(
 
     Parameters
     ----------
-    run, methods, device, precision, say
+    run, methods, device, devices, precision, say
         As in :func:`predict`.
     data : str
         Path of a netCDF file (``.nc``) or Zarr store (``.zarr``) of sites.
@@ -125,8 +129,6 @@ def stream(
         For the sites at hand [GiB].  Default: :data:`binn_prob.streaming.MEMORY`.
     resume : bool
         Go on with what is in the folder: chunks of sites that are there are not computed again.
-    devices : int or "all", optional
-        Among how many devices sites are shared out.  Default: as the run had it.
     progress : bool
         Show bars.
 
@@ -161,7 +163,8 @@ def stream(
             say(f"{word} ({number} of {len(fits)}): {data}")
             path = folder / f"prediction_{word}.zarr"
             given = {} if memory is None else {"memory": memory}
-            streaming.predict(fit, absolute(data), path, resume=resume, progress=progress, **given)
+            with sharing(settings.devices):
+                streaming.predict(fit, absolute(data), path, resume=resume, progress=progress, **given)
             table = summary_store.overview(path)
             _draw(plots.maps_of_summaries(table, word), folder / f"maps_{word}")
             found[word] = summary.averaged(table["mean"], table["sd"])

@@ -1,16 +1,17 @@
-"""Where a result comes from: versions of the software, and the commit of its sources."""
+"""Where a result comes from: versions of the software, the commit of its sources, and what was around it."""
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["differences", "git_commit", "versions"]
+__all__ = ["differences", "environment", "git_commit", "installed", "versions"]
 
 _NAMED = 5
 """How many differences are named."""
@@ -18,6 +19,12 @@ _NAMED = 5
 _DISTRIBUTIONS = (
     "binn-prob", "jax", "jaxlib", "numpyro", "blackjax", "flax", "optax", "numpy", "xarray", "pandas", "arviz-stats",
 )  # fmt: skip
+
+_VARIABLES = (
+    "BINN_PROB_", "CUDA_VISIBLE_DEVICES", "JAX_", "MKL_NUM_", "NVIDIA_VISIBLE_", "OMP_NUM_", "OPENBLAS_", "SLURM_JOB_",
+    "SLURM_NNODES", "SLURM_NTASKS", "SLURM_CPUS_", "XLA_",
+)  # fmt: skip
+"""How the names of those environment variables begin; none of them holds a secret"""
 
 
 def versions() -> dict[str, str]:
@@ -29,6 +36,16 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def installed() -> list[str]:
+    """Return every installed distribution as ``name==version``, sorted, as ``pip install -r`` reads it."""
+    return sorted({f"{one.metadata['Name']}=={one.version}" for one in distributions()}, key=str.lower)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment variables that say how JAX, BLAS and the scheduler were set up."""
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)}
 
 
 @cache

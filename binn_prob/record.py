@@ -13,7 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from binn_prob.provenance import git_commit, versions
+from binn_prob.files import replacing
+from binn_prob.provenance import environment, git_commit, installed, versions
 
 if TYPE_CHECKING:
     from binn_prob.results.convergence import Verdict
@@ -23,6 +24,8 @@ __all__ = ["FILE", "Record", "recorded_verdict"]
 
 FILE = "run.json"
 """Name of the record in the folder of its run."""
+REQUIREMENTS = "requirements.txt"
+"""Name of the list of installed packages beside it."""
 _TOTAL = "total"
 
 
@@ -59,6 +62,9 @@ class Record:
             "settings": settings.model_dump(mode="json"),
             "seed": settings.seed,
             "device": str(jax.devices()[0]),
+            "devices": jax.device_count(),
+            "processes": jax.process_count(),
+            "environment": environment(),
             "precision": settings.precision,
             "data_fingerprint": data_fingerprint,
             "versions": versions(),
@@ -86,6 +92,8 @@ class Record:
 
     def __enter__(self) -> Self:
         self._write()
+        with replacing(self.folder / REQUIREMENTS) as temporary:
+            temporary.write_text("\n".join(installed()) + "\n", encoding="utf-8")
         return self
 
     def __exit__(
@@ -111,8 +119,6 @@ class Record:
         self._write()
 
     def _write(self) -> None:
-        from binn_prob.files import replacing
-
         with replacing(self.path) as temporary:
             temporary.write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
 

@@ -36,7 +36,7 @@ _REFERENCES = ("site_nuts", "nuts")
 UPSCALING = "upscaling"
 """Word of the method that learns from a first stage: :class:`binn_prob.inference.Upscaling`."""
 
-_WHERE = ("device", "devices", "cluster")
+_WHERE = ("device", "devices", "distributed", "cluster")
 """Settings that say where a run computes."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -127,6 +127,8 @@ class Settings(_Section):
     device: Device = "auto"
     devices: Shared | None = None
     """among how many devices the sites of a model are shared out, or ``all``; default: they are not"""
+    distributed: bool = False
+    """whether this is one of many processes, which share the sites out among all their devices"""
     precision: Precision | None = None
     """default: the environment variable ``BINN_PROB_PRECISION``, else float64"""
     cluster: ClusterSettings | None = None

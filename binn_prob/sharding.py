@@ -1,4 +1,4 @@
-"""Sites shared out among devices, by JAX's own SPMD.
+"""Sites shared out among devices, of one machine or of many, by JAX's own SPMD.
 
 Sites do not know of each other in the soil, so what takes nearly all of the time needs no word between devices.  A mesh
 with an axis ``site`` that is in use (``with jax.set_mesh(site_mesh()):``) is enough: every solution of soil columns,
@@ -18,7 +18,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from binn_prob.errors import InputError
 
-__all__ = ["SITE", "devices_in_use", "over_sites", "site_mesh"]
+__all__ = ["SITE", "devices_in_use", "everywhere", "over_sites", "site_mesh"]
 
 SITE = "site"
 """Name of the axis of the mesh"""
@@ -50,6 +50,12 @@ def devices_in_use() -> int:
     mesh = jax.sharding.get_abstract_mesh()
     free = SITE in mesh.axis_names and mesh.axis_types[mesh.axis_names.index(SITE)] != AxisType.Manual
     return int(mesh.shape[SITE]) if free else 1
+
+
+def everywhere(tree: Any) -> Any:
+    """Keep results of a compiled function whole on every device, where many processes are to read them."""
+    apart = devices_in_use() > 1 and jax.process_count() > 1
+    return jax.lax.with_sharding_constraint(tree, PartitionSpec()) if apart else tree
 
 
 def over_sites(function: Callable[..., Any], axes: tuple[int, ...]) -> Callable[..., Any]:

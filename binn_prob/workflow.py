@@ -8,22 +8,20 @@ whose posterior is there are taken as they are, and the one that was under way g
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from binn_prob.devices import use_device, useful_devices
+from binn_prob.devices import sharing, use_device, useful_devices
 from binn_prob.errors import InputError
 from binn_prob.farm.running import fit_on_cluster, refuse_unsuited
 from binn_prob.files import locked, remove_leftovers, replacing
 from binn_prob.fitting import fit, upscale
-from binn_prob.provenance import differences
 from binn_prob.record import FILE, Record
+from binn_prob.run_folder import folder_of_process, refuse_another, run_folder
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -101,16 +99,38 @@ def run(
     """
     folder = run_folder(settings.name, out, resume=resume)
     model, methods, settings = settings.build_model(), settings.build_methods(), settings.written_out()
+    if settings.distributed:
+        _refuse_distributed(methods)
     if settings.cluster is not None:
         refuse_unsuited(settings, methods, compared=compared)
-    use_device(settings.device, settings.precision, useful_devices(methods.values()), shared=settings.devices)
+    use_device(
+        settings.device, settings.precision, 1 if settings.distributed else useful_devices(methods.values()),
+        shared=settings.devices, distributed=settings.distributed,
+    )  # fmt: skip
+    with folder_of_process(folder) as own:
+        if own != folder:
+            progress, say = False, _silent
+        return _run(settings, model, methods, own, compared=compared, resume=resume, progress=progress, say=say)
 
+
+def _run(
+    settings: Settings,
+    model: Any,
+    methods: Mapping[str, Any],
+    folder: Path,
+    *,
+    compared: bool,
+    resume: bool,
+    progress: bool,
+    say: Say,
+) -> Run:
+    """Do what :func:`run` does, once JAX has started."""
     from binn_prob import data
     from binn_prob.settings import UPSCALING
     from binn_prob.sites import chosen
     from binn_prob.stages import first_stage, restricted
 
-    _refuse_another(folder, settings)
+    refuse_another(folder, settings)
     sites = chosen(settings)
     train, test = sites.train, sites.test
     first = None if settings.first_stage is None else restricted(first_stage(settings.first_stage), train)
@@ -124,9 +144,10 @@ def run(
     def posterior(method: Any, checkpoint: Path) -> xr.DataTree:
         options: dict[str, Any] = {"seed": settings.seed, "progress": progress, "checkpoint": checkpoint}
         options |= {"method": method, "resume": resume}
-        if first is not None and method.name == UPSCALING:
-            return upscale(first, model, **options).tree(held_out=test)
-        return fit(model, train, **options).tree(held_out=test)
+        with sharing(settings.devices, distributed=settings.distributed):
+            if first is not None and method.name == UPSCALING:
+                return upscale(first, model, **options).tree(held_out=test)
+            return fit(model, train, **options).tree(held_out=test)
 
     with locked(checkpoints):
         remove_leftovers(folder)
@@ -140,6 +161,24 @@ def run(
                 done = _judged(fit_on_cluster(settings, model, methods, train, record, progress, say), record)
         shutil.rmtree(checkpoints)
     return done
+
+
+def _refuse_distributed(methods: Mapping[str, Any]) -> None:
+    """Refuse methods whose sites need no word between processes.
+
+    Raises
+    ------
+    InputError
+        Naming the method.
+    """
+    for word, method in methods.items():
+        if method.needs_independent_sites:
+            got = f"method {word!r} of independent sites, and one program of many processes"
+            raise InputError(got, "a method of a model with a network", "leave --distributed out")
+
+
+def _silent(message: str) -> None:
+    pass
 
 
 def _kept(methods: Mapping[str, Any], folder: Path, fingerprint: str, say: Say) -> dict[str, xr.DataTree]:
@@ -222,42 +261,3 @@ def _judged(diagnosed: Mapping[str, Convergence], record: Record, comparison: Co
             with replacing(record.folder / f"convergence_{word}.csv") as temporary:
                 found.sites.to_dataframe().to_csv(temporary)
     return Run(record.folder, comparison, verdicts, record.failures)
-
-
-def run_folder(name: str, out: str | Path | None = None, *, resume: bool = False) -> Path:
-    """Return the folder for a run, which is empty or does not exist yet, or holds a run to resume.
-
-    Raises
-    ------
-    InputError
-        If ``out`` is a file, holds something and ``resume`` is false, or holds something that is no run.
-    """
-    if out is None and resume:
-        raise InputError("--resume without --out", "the folder of the run to resume", "name it with --out")
-    folder = Path(out) if out is not None else Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{name}"
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}, which is a file", "a folder for the results", "give another --out")
-    if folder.is_dir() and not os.access(folder, os.W_OK):
-        raise InputError(f"{folder}, which cannot be written to", "a writable folder", "give another --out")
-    held = folder.is_dir() and any(folder.iterdir())
-    if held and not resume:
-        cure = "give another --out or empty it; or, to finish the run that it holds, add --resume"
-        raise InputError(f"{folder}, which is not empty", "an empty or a new folder", cure)
-    if held and not (folder / "settings.yaml").is_file():
-        raise InputError(
-            f"{folder}, which holds no run", "the folder of a run, with its settings.yaml", "correct --out"
-        )
-    return folder
-
-
-def _refuse_another(folder: Path, settings: Settings) -> None:
-    """Refuse to go on with a run whose settings were others."""
-    from binn_prob.options import read_yaml
-
-    if not (folder / "settings.yaml").is_file():
-        return
-    was, now = read_yaml(folder / "settings.yaml"), settings.model_dump(mode="json")
-    changes = differences(*({key: one for key, one in each.items() if key != "cluster"} for each in (was, now)))
-    if changes:
-        cure = "leave that as it was, or start again with another --out"
-        raise InputError(f"{folder}, a run with other settings: {changes}", "the settings of that run", cure)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from binn_prob.errors import InputError
 from binn_prob.inference.checkpoint import Checkpoint
-from binn_prob.sharding import devices_in_use
+from binn_prob.sharding import devices_in_use, everywhere
 
 __all__ = ["ChainMethod", "Chains", "refuse_fixed_parameters", "refuse_missing_devices"]
 
@@ -149,7 +149,7 @@ class Chains:
         """Return the programs that make the first state and run a block, for all chains."""
 
         def begin(key: Array, start: dict[str, Array], profiles: Any) -> Any:
-            return self.kernel().init(key, self.warmup, start, (profiles,), {})
+            return everywhere(self.kernel().init(key, self.warmup, start, (profiles,), {}))
 
         def block(state: Any, profiles: Any) -> Any:
             kernel = self.kernel()
@@ -160,7 +160,7 @@ class Chains:
                 state = kernel.sample(state, (profiles,), {})
                 return state, (constrain(state.z), dict(zip(self.fields, fields(state), strict=True)))
 
-            return jax.lax.scan(step, state, length=self._length)
+            return everywhere(jax.lax.scan(step, state, length=self._length))
 
         return jax.jit(jax.vmap(begin, in_axes=(0, 0, None))), self._for_all(block)
 

@@ -12,6 +12,8 @@ import numpy as np
 from jax import Array
 from numpyro.infer import Predictive
 
+from binn_prob.sharding import everywhere
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -43,7 +45,7 @@ def draw(
     """
     predictive = Predictive(model, draws, return_sites=only, batch_ndims=2)
     drawn: dict[str, Array] = predictive(key, profiles, **dict(options))
-    return drawn
+    return everywhere(drawn) if only is None else drawn  # some of very many sites: each device keeps its own
 
 
 def of_new_sites(model: Model, key: Array, draws: Mapping[str, Array], sites: int, first: int = 0) -> dict[str, Array]:
@@ -87,7 +89,8 @@ def labelled(model: Model, name: str, values: Array) -> xr.DataArray:
 def log_density(likelihood: Likelihood, soc: Array, scale: Array | None, observed: Array) -> Array:
     """Return the log predictive density of every observation for every draw, (chain, draw, site, observation)."""
     each = jax.vmap(jax.vmap(likelihood.log_density, (0, 0, None)), (0, 0, None))
-    return each(soc, scale, observed)
+    density: Array = everywhere(each(soc, scale, observed))
+    return density
 
 
 def within(dataset: xr.Dataset, mask: np.ndarray) -> xr.Dataset:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from binn_prob.errors import InputError
 from binn_prob.inference.base import FitError, Method, Model
 from binn_prob.inference.checkpoint import Checkpoint
+from binn_prob.sharding import everywhere
 
 __all__ = ["OrderedELBO", "Trained", "of_batches", "refuse_batches", "train"]
 
@@ -129,7 +130,7 @@ def train(
 
     def begin(key: Array, profiles: Any) -> Any:
         """Start a guide that is forgotten with this function, for what it keeps is traced."""
-        return objective(family()).init(key, profiles)
+        return everywhere(objective(family()).init(key, profiles))
 
     guide = family()
     seed(guide, rng_seed=0)(profiles, **options)  # it now knows the latent sites
@@ -143,7 +144,8 @@ def train(
 
     @jax.jit
     def stride(state: Any, profiles: Any) -> tuple[Any, Array]:
-        return jax.lax.scan(lambda state, _: update(state, profiles), state, length=_STRIDE)
+        found: tuple[Any, Array] = jax.lax.scan(lambda state, _: update(state, profiles), state, length=_STRIDE)
+        return everywhere(found)
 
     at = _resumed(checkpoint, _Progress(state, np.full(-(-steps // _STRIDE) * _STRIDE, np.nan)))
     with tqdm(total=steps, initial=at.taken, desc=label, disable=not progress) as bar:

@@ -123,6 +123,7 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("farm.fitted", ("farm.store", "data", "inference", "results.convergence", "saved")),
     ("farm.sites", ("farm.*", "data", "fitting", "inference", "sites")),
     ("farm.running", ("farm.*", "inference", "record", "results", "results.*", "settings")),
+    ("run_folder", ("devices", "options", "settings")),
     ("settings", ("*",)),
     ("fitting", ("*",)),
     ("saved", ("*",)),

@@ -290,7 +290,7 @@ def test_an_interrupted_run_keeps_what_is_finished(
 
     monkeypatch.setattr("binn_prob.workflow.fit", fit)
     assert cli.main(["compare", "--sites", "4", "--method", "mc_dropout,vi", "--out", "out"]) == 130
-    kept = {"checkpoints", "posterior_mc_dropout.nc", "run.json", "settings.yaml"}
+    kept = {"checkpoints", "posterior_mc_dropout.nc", "requirements.txt", "run.json", "settings.yaml"}
     assert {file.name for file in Path("out").iterdir()} == kept
     assert json.loads(Path("out/run.json").read_text())["status"] == "interrupted"
     assert "Traceback" not in capsys.readouterr().err
@@ -398,7 +398,7 @@ def test_fit_leaves_a_posterior_of_all_sites(capsys: pytest.CaptureFixture[str])
     verdict, folder = capsys.readouterr().out.splitlines()
     assert verdict.startswith("site_nuts: not converged: 2 of 2 sites: R-hat up to")
     assert folder == "run"
-    left = {"convergence_site_nuts.csv", "posterior_site_nuts.nc", "run.json", "settings.yaml"}
+    left = {"convergence_site_nuts.csv", "posterior_site_nuts.nc", "requirements.txt", "run.json", "settings.yaml"}
     assert {file.name for file in Path("run").iterdir()} == left
     sites = pd.read_csv("run/convergence_site_nuts.csv", index_col="site")
     assert len(sites) == 2

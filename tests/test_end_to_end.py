@@ -63,7 +63,16 @@ def test_compare_from_end_to_end(
 def _check_folder(folder: Path) -> None:
     """Check that a run folder of ``SMALL`` holds what it must."""
     methods = ["mc_dropout", "vi", "nuts"]
-    names = {"comparison.csv", "comparison.json", "figures", "report.html", "report.md", "run.json", "settings.yaml"}
+    names = {
+        "comparison.csv",
+        "comparison.json",
+        "figures",
+        "report.html",
+        "report.md",
+        "requirements.txt",
+        "run.json",
+        "settings.yaml",
+    }
     assert {file.name for file in folder.iterdir()} == names | {f"posterior_{method}.nc" for method in methods}
     assert list(pd.read_csv(folder / "comparison.csv")["method"].unique()) == methods
     for method in methods:

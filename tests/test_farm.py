@@ -240,7 +240,14 @@ def test_a_run_on_a_cluster(run: Callable[..., tuple[int, str]], farmed: Any) ->
     assert status == 3, said  # so short a fit has not converged
     assert "1 units of sites to fit, 2 there already; dashboard: " in said
     assert "site_nuts: 100%" in said
-    kept = {"convergence_site_nuts.csv", "farm_site_nuts", "posterior_site_nuts.nc", "run.json", "settings.yaml"}
+    kept = {
+        "convergence_site_nuts.csv",
+        "farm_site_nuts",
+        "posterior_site_nuts.nc",
+        "requirements.txt",
+        "run.json",
+        "settings.yaml",
+    }
     left = {file.name for file in Path("out").iterdir()}
     assert kept <= left
     assert "checkpoints" not in left

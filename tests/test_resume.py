@@ -103,7 +103,7 @@ def test_a_run_killed_again_and_again_goes_on_to_the_same_draws(killed_at: dict[
     _finish(*start)
     for method in killed_at:
         xr.testing.assert_identical(_draws(Path("out"), method), _draws(Path("undisturbed"), method))
-    kept = {"run.json", "settings.yaml", *(f"posterior_{method}.nc" for method in killed_at)}
+    kept = {"requirements.txt", "run.json", "settings.yaml", *(f"posterior_{method}.nc" for method in killed_at)}
     by_site = {"convergence_site_nuts.csv"} if "site_nuts" in killed_at else set()
     assert {file.name for file in Path("out").iterdir()} == kept | by_site
     _check_record(json.loads(Path("out/run.json").read_text()), spent)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import binn_prob as bp
+from binn_prob.results import storage
 from binn_prob.sharding import devices_in_use, site_mesh
 
 pytestmark = pytest.mark.slow
@@ -114,5 +115,5 @@ def test_the_command_line_shares_sites_out(tmp_path: Path) -> None:
     ]  # fmt: skip
     (tmp_path / "short.yaml").write_text("methods: {vi: {steps: 100, draws: 10}}", encoding="utf-8")
     subprocess.run(command, env=environment, check=True)
-    tree = bp.results.posterior.load(tmp_path / "run" / "posterior_vi.nc")
+    tree = storage.load(tmp_path / "run" / "posterior_vi.nc")
     assert tree.attrs["devices"] == 2

@@ -110,7 +110,7 @@ def test_the_second_stage_from_the_shell(folder: Path, tmp_path: Path, monkeypat
     arguments = ["fit", "--first-stage", str(folder), "--model", "binn", "--test-fraction", "0.4"]
     command = [*arguments, "--config", "second.yaml", "--quiet", "--out", "second"]
     assert cli.main(command) == 3
-    kept = {"posterior_upscaling.nc", "run.json", "settings.yaml"}
+    kept = {"posterior_upscaling.nc", "requirements.txt", "run.json", "settings.yaml"}
     assert {file.name for file in Path("second").iterdir()} == kept
     tree = storage.load("second/posterior_upscaling.nc")
     assert tree["posterior"].sizes["site"] + tree["held_out/posterior"].sizes["site"] == 6

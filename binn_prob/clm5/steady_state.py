@@ -34,7 +34,7 @@ from binn_prob.clm5.pools import LITTER, POOLS, SOIL, WOODY
 from binn_prob.clm5.transfers import TRANSFERS, fraction, inflows, respired_fractions
 from binn_prob.clm5.transport import Column, Mixing, check_column, exchange_rates, prepare_mixing
 from binn_prob.errors import InputError
-from binn_prob.sharding import over_sites
+from binn_prob.sharding import everywhere, over_sites
 
 __all__ = [
     "SoilColumn",
@@ -176,7 +176,7 @@ def solve(parameters: ArrayLike, soil: SoilColumn) -> Array:
 
 @jax.jit  # a new batch of the same shape compiles nothing, wherever it comes from
 def _solve_column(parameters: Array, soil: SoilColumn) -> Array:
-    pools: Array = over_sites(_solve_chunks, (0, -1))(parameters, soil)
+    pools: Array = everywhere(over_sites(_solve_chunks, (0, -1))(parameters, soil))
     return pools
 
 
