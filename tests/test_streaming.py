@@ -112,6 +112,7 @@ def test_chunks_say_what_one_prediction_of_all_sites_says(
     assert stored["soc_layer"].attrs["units"] == "g C m-3"
     assert stored["parameter_unit"].sel(parameter="cryo") == "m2 yr-1"
     assert (stored.attrs["method"], stored.attrs["draws"]) == ("made", 5)
+    xr.testing.assert_equal(xr.open_zarr(path, chunks=None)["processes"], stored["processes"])  # as users open it
 
 
 def test_no_more_is_read_at_once_than_a_chunk(

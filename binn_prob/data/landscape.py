@@ -35,7 +35,8 @@ BLOCK = BATCH
 """Sites that are made at once"""
 
 _WAVES = 48
-_SHORTEST, _LONGEST = 1.5, 40.0  # wavelengths of a field [degrees]
+_SHORTEST, _LONGEST = 1.5, 40.0  # wavelengths of a field [degrees of latitude]
+_DEGREE = np.cos(np.radians((SOUTH + NORTH) / 2))  # a degree of longitude in degrees of latitude
 _LOCAL = 0.15  # share of a field's variance that is each place's own
 
 _OF_FIELDS, _OF_BLOCKS = 0, 1  # streams of random numbers
@@ -143,7 +144,7 @@ class _Fields:
         own: np.random.Generator,
     ) -> None:
         self._waves, self._own, self._number = waves, own, 0
-        self._place = np.stack([longitude, latitude], axis=1)
+        self._place = np.stack([_DEGREE * longitude, latitude], axis=1)
 
     def standard_normal(self, size: int, /) -> Array:
         """Return the next field: a sum of waves in random directions, and what is each place's own."""

@@ -12,7 +12,9 @@ from binn_prob.errors import InputError
 from binn_prob.results.posterior import group
 from binn_prob.results.scores import Measure, Score, correlation, mean_correlation, median
 
-__all__ = ["DIMENSION", "MEASURES", "Kind", "agreement", "by_site", "overall", "same_sites", "spread"]
+__all__ = [
+    "DIMENSION", "MEASURES", "Kind", "agreement", "beyond_rounding", "by_site", "overall", "same_sites", "spread",
+]  # fmt: skip
 
 Kind = Literal["processes", "parameters"]
 """What is compared"""
@@ -160,9 +162,12 @@ def spread(tree: xr.DataTree, kind: Kind = "processes") -> tuple[xr.DataArray, x
     mean = draws.mean(_DRAWN)
     if draws["chain"].size * draws["draw"].size < 2:
         return mean, xr.full_like(mean, math.nan)
-    deviation = draws.std(_DRAWN, ddof=1)
-    rounding = deviation <= _SAME * np.abs(mean)
-    return mean, deviation.where(~rounding, 0.0)
+    return mean, beyond_rounding(draws.std(_DRAWN, ddof=1), mean)
+
+
+def beyond_rounding(deviation: xr.DataArray, mean: xr.DataArray) -> xr.DataArray:
+    """Return standard deviations, 0 where they are the rounding of numbers as large as the mean."""
+    return deviation.where(~(deviation <= _SAME * np.abs(mean)), 0.0)
 
 
 def same_sites(tree: xr.DataTree, reference: xr.DataTree) -> None:

@@ -145,7 +145,8 @@ def _grid_step(longitude: np.ndarray, latitude: np.ndarray) -> float | None:
     gaps = np.concatenate([np.diff(np.unique(np.round(x, 6))) for x in places])
     if not len(gaps):
         return None
-    step = float(gaps.min())
+    longest = float(np.ptp(places, axis=1).max())
+    step = longest / round(longest / float(gaps.min()))  # the gap to all its digits
     steps = (places - places.min(axis=1, keepdims=True)) / step
     regular = step > 1e-3 and np.abs(steps - np.rint(steps)).max() < 1e-3
     alone = len(np.unique(np.rint(steps), axis=1).T) == len(longitude)

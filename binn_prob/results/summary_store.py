@@ -30,6 +30,7 @@ from binn_prob.clm5.parameters import NAMES, PARAMETERS
 from binn_prob.clm5.processes import PROCESS_NAMES, PROCESSES
 from binn_prob.errors import InputError
 from binn_prob.files import replacing
+from binn_prob.results.distance import beyond_rounding
 from binn_prob.results.summary import OF, STATISTICS, statistics
 
 __all__ = ["SummaryStore", "opened", "overview", "summarised"]
@@ -188,4 +189,5 @@ def overview(path: str | Path) -> xr.Dataset:
         firsts = range(0, table.sizes["site"], chunk)
         parts = [table["processes"].isel(site=slice(at, at + chunk), statistic=[0, 1]).load() for at in firsts]
     both = xr.concat(parts, "site").astype(np.float64)
-    return xr.Dataset({name: both.sel(statistic=name, drop=True) for name in ("mean", "sd")})
+    mean, deviation = (both.sel(statistic=name, drop=True) for name in ("mean", "sd"))
+    return xr.Dataset({"mean": mean, "sd": beyond_rounding(deviation, mean)})

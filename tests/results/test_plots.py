@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from binn_prob.clm5 import NAMES, QUANTITIES
+from binn_prob.clm5.processes import PROCESS_NAMES
 from binn_prob.errors import InputError
 from binn_prob.results import convergence, plots, prediction_figures
 from binn_prob.results.compare import compare
@@ -233,6 +234,28 @@ def test_cost_is_drawn_of_scores(trees):
     ]  # fmt: skip
     with pytest.raises(InputError, match="without wall time"):
         plots.cost(scores[scores["measure"] != "wall_seconds"])
+
+
+@pytest.mark.parametrize(("shift", "shown"), [(0.0, 2 * 75), (0.3, 94)])
+def test_maps_of_very_many_sites_are_thinned(shift, shown, monkeypatch):
+    """Every eighth column and row of a grid, however fine; of other sites every 64th."""
+    monkeypatch.setattr("binn_prob.results.map_figures._MOST", 100)
+    rows, columns = (values.ravel() for values in np.meshgrid(np.arange(10), np.arange(600), indexing="ij"))
+    values, width = np.tile(np.arange(6000)[:, None] + 1.0, (1, 6)), 60 / 1415
+    table = xr.Dataset(
+        {"mean": (("site", "process"), values), "sd": (("site", "process"), values)},
+        coords={
+            "process": list(PROCESS_NAMES),
+            "longitude": ("site", -100.0 + width * columns + shift * np.random.default_rng(0).uniform(size=6000)),
+            "latitude": ("site", 40.0 + width * rows),
+        },
+    )
+    figure = plots.maps_of_summaries(table, "vi")
+    assert figure.get_suptitle() == f"VI: {shown} of 6,000 sites"
+    if not shift:
+        mesh = figure.axes[0].collections[0].get_array()
+        np.testing.assert_array_equal(mesh, values[:, 0].reshape(10, 600)[::8, ::8])
+    assert plots.maps_of_summaries(table.isel(site=slice(40)), "vi").get_suptitle() == "VI"
 
 
 def test_maps_are_cells_on_a_grid_and_dots_elsewhere(tree_of):
