@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["folder_of_process", "refuse_another", "run_folder"]
 
-_WHERE = ("device", "devices", "distributed", "cluster")
-"""Settings that say where a run computes, and nothing of what comes out but its rounding"""
-
 
 def run_folder(name: str, out: str | Path | None = None, *, resume: bool = False) -> Path:
     """Return the folder for a run, which is empty or does not exist yet, or holds a run to resume.
@@ -54,11 +51,12 @@ def run_folder(name: str, out: str | Path | None = None, *, resume: bool = False
 def refuse_another(folder: Path, settings: Settings) -> None:
     """Refuse to go on with a run whose settings were others; it may go on elsewhere."""
     from binn_prob.options import read_yaml
+    from binn_prob.settings import WHERE
 
     if not (folder / "settings.yaml").is_file():
         return
     was, now = read_yaml(folder / "settings.yaml"), settings.model_dump(mode="json")
-    changes = differences(*({key: one for key, one in each.items() if key not in _WHERE} for each in (was, now)))
+    changes = differences(*({key: one for key, one in each.items() if key not in WHERE} for each in (was, now)))
     if changes:
         cure = "leave that as it was, or start again with another --out"
         raise InputError(f"{folder}, a run with other settings: {changes}", "the settings of that run", cure)

@@ -25,7 +25,7 @@ from binn_prob.precision import Precision, chosen_precision
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["UPSCALING", "DataSettings", "ModelSettings", "Settings", "SimulationSettings", "SplitSettings"]
+__all__ = ["UPSCALING", "WHERE", "DataSettings", "ModelSettings", "Settings", "SimulationSettings", "SplitSettings"]
 
 _COMPARED = {True: ("mc_dropout", "vi", "nuts"), False: ("vi", "site_nuts")}
 """The methods of a comparison by default: for models with a network, and for those of independent sites."""
@@ -36,8 +36,9 @@ _REFERENCES = ("site_nuts", "nuts")
 UPSCALING = "upscaling"
 """Word of the method that learns from a first stage: :class:`binn_prob.inference.Upscaling`."""
 
-_WHERE = ("device", "devices", "distributed", "cluster")
-"""Settings that say where a run computes."""
+WHERE = ("device", "devices", "distributed", "cluster")
+"""Settings that say where a run computes, and nothing of what comes out but its rounding; of a cluster see
+:mod:`binn_prob.farm.units`."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Options = dict[str, Any]
@@ -230,7 +231,7 @@ class Settings(_Section):
         """Return the settings with every default spelled out, so that they mean the same in any later version."""
         methods = {word: written_out(method) for word, method in self.build_methods().items()}
         return Settings(
-            **self.model_dump(include={"name", "seed", *_WHERE, "simulation", "split"}),
+            **self.model_dump(include={"name", "seed", *WHERE, "simulation", "split"}),
             data=self.data.model_dump() | {"name": absolute(self.data.name), "folder": self.data.absolute_folder()},
             first_stage=None if self.first_stage is None else str(Path(self.first_stage).absolute()),
             precision=chosen_precision(self.precision),
