@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import dask
-import distributed  # noqa: F401 - before its settings are changed
+import distributed
 import pytest
 import xarray as xr
 
@@ -103,7 +103,7 @@ def test_slurm_is_asked_for_the_jobs_of_the_settings(monkeypatch: pytest.MonkeyP
 
 def test_tasks_become_as_long_as_is_wanted() -> None:
     client: Any = SimpleNamespace(nthreads=lambda: {"a": 1, "b": 1})
-    tasks = _Tasks(client, *[None] * 4)  # type: ignore[arg-type]
+    tasks = _Tasks(client, *[None] * 4)
     assert tasks.units_per_task(1000) == 1  # nothing is known yet
     tasks.seconds += [10.0, 20.0]
     assert tasks.units_per_task(1000) == 4  # a minute
@@ -135,3 +135,15 @@ def test_runs_that_a_cluster_cannot_do(
     assert cli.main([*arguments.split(), "--out", "out"]) == 2
     assert words in " ".join(capsys.readouterr().err.split())
     assert not Path("out").exists()
+
+
+def test_units_whose_workers_die_are_tried_alone_and_then_given_up() -> None:
+    died = SimpleNamespace(exception=lambda: distributed.KilledWorker("task", None, 3))
+    store: Any = SimpleNamespace(has=lambda unit: unit == 1)
+    tasks = _Tasks(None, SimpleNamespace(store=store), *[None] * 3)
+    assert tasks._reasons(died, [1, 2, 3]) == {}
+    assert list(tasks.alone) == [2, 3]
+    assert tasks._reasons(died, [1]) == {}
+    reasons = tasks._reasons(died, [2])
+    assert list(reasons) == [2]
+    assert "died, perhaps for lack of memory" in reasons[2]
