@@ -133,6 +133,7 @@ def _draw(
         places = [np.rint((x - x.min()) / step).astype(int) for x in (latitude, longitude)]
         cells[places[0], places[1]] = values
         drawn = axis.pcolormesh(columns, rows, cells, cmap=colours, shading="nearest")
+    drawn.set_rasterized(len(values) > _MOST // 10)  # else a PDF holds every cell by itself
     axis.grid(visible=False)
     bar = figure.colorbar(drawn, ax=axis, orientation="horizontal", pad=0.02, aspect=25)
     bar.ax.locator_params(nbins=4)
