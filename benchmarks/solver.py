@@ -51,6 +51,7 @@ def measured(folder: Path, precision: str, threads: int) -> Timings:
     """Run the timings in a process of their own."""
     out = folder / f"{precision}-{threads}.json"
     environment = {**os.environ, "BINN_PROB_PRECISION": precision, "JAX_PLATFORMS": "cpu"}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # what is found there is not compiled
     cores = sorted(os.sched_getaffinity(0))[:threads]
     command = [sys.executable, "-m", "pytest", "-n", "0", str(HERE / "solver_timings.py"), f"--benchmark-json={out}"]
     subprocess.run(command, env=environment, check=True, preexec_fn=lambda: os.sched_setaffinity(0, cores))

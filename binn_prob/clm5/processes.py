@@ -76,7 +76,7 @@ PROCESS_NAMES: tuple[str, ...] = tuple(process.name for process in PROCESSES)
 
 _THICKNESS = THICKNESS[:LAYERS, None]
 _COMPLETE = 1e-12
-"""Cumulated input within this of 1 counts as complete; the published program leaves that to rounding."""
+"""Input that is left below counts as none up to this; the published program leaves that to rounding."""
 
 
 def processes(
@@ -184,8 +184,10 @@ def _baseline_decomposition(parameters: Mapping[str, Array], carbon: Array, form
 
 def _published_allocation(parameters: Mapping[str, Array], soil: SoilColumn) -> Array:
     """Estimate of beta from the layers down to which only a part of the litter is counted; NaN where there is none."""
-    cumulated = jnp.cumsum(allocation_fractions(parameters, soil.litter.receives), axis=0)
-    incomplete = cumulated < 1.0 - _COMPLETE
-    remaining = jnp.where(incomplete, 1.0 - cumulated, 1.0)
+    fractions = allocation_fractions(parameters, soil.litter.receives)
+    below = jnp.cumsum(fractions[:0:-1], axis=0)[::-1]  # not 1 less what is above, which loses it to rounding
+    remaining = jnp.concatenate([below, jnp.zeros_like(fractions[:1])])
+    incomplete = remaining > _COMPLETE
+    remaining = jnp.where(incomplete, remaining, 1.0)
     estimate = jnp.exp(jnp.log(remaining) / (100.0 * NODE_DEPTH[:LAYERS, None]))
     return jnp.sum(jnp.where(incomplete, estimate, 0.0), axis=0) / jnp.sum(incomplete, axis=0)

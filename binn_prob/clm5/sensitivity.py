@@ -158,9 +158,8 @@ def sobol_indices(
     varies = np.broadcast_to((np.array(QUANTITIES) != PROCESS_NAMES[0])[:, None], shape)
 
     def quantities(units: np.ndarray) -> np.ndarray:
-        return (
-            np.array(_sampled(physical(units.T, ranges_name), soil, counted)).reshape(len(units.T), -1).T
-        )  # SciPy writes
+        sampled = np.array(_sampled(physical(units.T, ranges_name), soil, counted))  # a copy: SciPy writes into it
+        return sampled.reshape(len(units.T), -1).T
 
     found: dict[str, Any] = {"first_order": [], "total_order": []}
     for generator in np.random.default_rng(seed).spawn(repeats):

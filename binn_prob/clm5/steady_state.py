@@ -49,16 +49,14 @@ __all__ = [
     "system",
 ]
 
-_WOODY, _LITTER, _SOIL = range(1), range(1, 4), range(4, 7)
-
 _LITTER_POOLS = LITTER.stop - LITTER.start
 
 CHUNK = 256
 """Sites that a CPU solves for at a time: what they need stays in the cache of a core"""
 CHUNK_OF_AN_ACCELERATOR = 65_536
 """The same where there are thousands of cores, and memory is what ends"""
-KEPT = 16
-"""Chunks whose factors are kept for the reverse mode"""
+KEPT = 4096
+"""Sites whose factors are kept for the reverse mode, at most; of more they are worked out once again"""
 
 
 @jax.tree_util.register_dataclass
@@ -192,7 +190,7 @@ def _solve_chunks(parameters: Array, soil: SoilColumn) -> Array:
         its_soil = jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, first, size, axis=-1), soil)
         return _solve_chunk(jax.lax.dynamic_slice_in_dim(parameters, first, size), its_soil)
 
-    if chunks > KEPT:  # solved again for the reverse mode, which is then cheaper than keeping what was worked out
+    if sites > KEPT:
         chunk = jax.checkpoint(chunk)
     pools = jax.lax.map(chunk, jnp.minimum(size * jnp.arange(chunks), sites - size))  # the last two may overlap
     return jnp.concatenate([pools[:-1].reshape(-1, *pools.shape[2:]), pools[-1, size - last :]])

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from binn_prob import clm5
 
 SINGLE = """
 from dataclasses import fields
@@ -19,6 +24,7 @@ import sys
 import warnings
 import jax
 import numpy as np
+from binn_prob import clm5
 from binn_prob.clm5 import Forcing, prepare, solve
 jax.config.update("jax_num_cpu_devices", 2)  # refused once JAX has started
 source, target = sys.argv[1:]
@@ -35,8 +41,25 @@ else:
     raise AssertionError("no warning of the published column")
 warnings.simplefilter("ignore")
 pools = {column: solve(stored["parameters"], prepare(forcing, column)) for column in ("closed", "published")}
-np.savez(target, **pools)
+np.savez(target, **pools, **everything(clm5, jax.numpy.asarray(stored["parameters"], float), forcing))
 """
+
+
+def everything(clm5: Any, parameters: Any, forcing: Any) -> dict[str, np.ndarray]:
+    """What all other public functions of the solver say of some columns, in the precision in use."""
+    soil = clm5.prepare(forcing)
+    pools = clm5.solve(parameters, soil)
+    ten_years = clm5.transient(0.5 * pools, parameters, forcing, np.full(10, 365.0))
+    found = {
+        "processes": clm5.processes(parameters, forcing),
+        "published processes": clm5.processes(parameters, forcing, formulas="published"),
+        "residence times": clm5.residence_times(parameters, forcing),
+        "baseline residence times": clm5.baseline_residence_times(parameters, forcing),
+        "respiration": clm5.respiration(parameters, pools, soil),
+        "pools after ten years": ten_years.pools[-1],
+        "respired in ten years": ten_years.respired,
+    }
+    return {name: np.asarray(one) for name, one in found.items()}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +68,8 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     source = Path(__file__).with_name("data") / "exact_columns.npz"
     target = tmp_path_factory.mktemp("single") / "pools.npz"
     environment = {**os.environ, "BINN_PROB_PRECISION": "float32", "JAX_PLATFORMS": "cpu"}
-    subprocess.run([sys.executable, "-c", SINGLE, str(source), str(target)], env=environment, check=True)
+    program = f"from __future__ import annotations\n{inspect.getsource(everything)}\n{SINGLE}"
+    subprocess.run([sys.executable, "-c", program, str(source), str(target)], env=environment, check=True)
     with np.load(target) as file:
         return {name: file[name] for name in file.files}
 
@@ -61,6 +85,20 @@ def test_single_precision(column: str, single: dict[str, np.ndarray], exact: dic
     compared = (soil & (exact["parameters"][:, 3] > 0.2)[:, None])[:, None] & (expected > 1e-20)
     assert compared.sum() > 400
     np.testing.assert_allclose(pools[compared], expected[compared], rtol=5e-5)
+
+
+def test_all_that_is_public_runs_in_single_precision(
+    single: dict[str, np.ndarray], exact: dict[str, np.ndarray], exact_forcing: clm5.Forcing
+) -> None:
+    """Where decomposition at depth is within the range of float32."""
+    double = everything(clm5, jnp.asarray(exact["parameters"]), exact_forcing)
+    chosen = exact["parameters"][:, clm5.NAMES.index("efolding")] > 0.2
+    assert chosen.sum() > 5
+    for name, expected in double.items():
+        axis = 1 if name == "respired in ten years" else 0
+        got, expected = (np.compress(chosen, one, axis=axis) for one in (single[name], expected))
+        assert got.dtype == np.float32, name
+        np.testing.assert_allclose(got, expected, rtol=2e-3, atol=1e-20, err_msg=name)
 
 
 @pytest.fixture(scope="module")

@@ -95,11 +95,12 @@ def test_multiplies_as_the_plain_matrix(
 
 @jax.jit
 def imbalance(parameters: jax.Array, pools: jax.Array, forcing: Forcing) -> jax.Array:
-    """Relative difference between litter input and respiration of the closed column (site,)."""
+    """Relative difference between litter and respiration of the closed column (site,); respiration without litter."""
     by_name = named(parameters)
     decomposed = system(by_name, prepare(forcing)).rate * jnp.moveaxis(pools, 0, -1) * THICKNESS[:LAYERS, None]
-    respired = jnp.sum(respired_fractions(by_name)[:, None] * decomposed, axis=(0, 1))
-    return respired * DAYS_PER_YEAR / forcing.litter_input.sum(axis=(1, 2)) - 1
+    respired = DAYS_PER_YEAR * jnp.sum(respired_fractions(by_name)[:, None] * decomposed, axis=(0, 1))
+    litter = forcing.litter_input.sum(axis=(1, 2))
+    return jnp.where(litter > 0, respired / jnp.where(litter > 0, litter, 1.0) - 1, respired)
 
 
 @COLUMNS
@@ -172,7 +173,7 @@ def columns(draw: st.DrawFn, sites: int = 4) -> tuple[np.ndarray, dict[str, np.n
         "water_scalar": by_layer(0.05, 1.0),
         "oxygen_scalar": by_layer(0.01, 1.0),
         "nitrogen_scalar": by_layer(1e-3, 1.0),
-        "litter_input": between(1e-3, 1e3, 4, 12),
+        "litter_input": draw(arrays(float, (sites, 4, 12), elements=st.just(0.0) | st.floats(1e-3, 1e3))),
         "active_layer_depth": depths[0],
         "active_layer_depth_last_year": depths[1],
         "bedrock_layer": draw(arrays(int, (sites,), elements=st.integers(1, LAYERS))),
