@@ -48,7 +48,7 @@ class Trajectory(NamedTuple):
     litter: Array
     """litter input during the step (time, site) [g C m-2]"""
     respired: Array
-    """(time, site) [g C m-2]; stocks change by litter less this"""
+    """(time, site) [g C m-2]; stocks of the closed column change by litter less this"""
 
 
 def transient(
