@@ -21,7 +21,6 @@ METHODS = {
     "vi": ("binn", {"steps": 100, "draws": 20, "batch_sites": 4}),
     "vi of all sites": ("neural_prior", {"steps": 100, "draws": 20}),
     "nuts": ("binn", {"chains": 2, "warmup": 20, "draws": 20, "max_tree_depth": 3}),
-    "site_nuts": ("site", {"chains": 2, "warmup": 20, "draws": 20, "rounds": 1, "most_steps": 8}),
 }
 """Method → the model that it fits, and its options.  The number of sites is odd, so that devices have not as many."""
 

@@ -16,6 +16,7 @@ import binn_prob as bp
 from binn_prob.inference.lanes import Course, Lanes, advance, whitened
 from binn_prob.inference.site_groups import SiteGroups, groups
 from binn_prob.models import SiteModel
+from binn_prob.sharding import site_mesh
 
 pytestmark = pytest.mark.slow
 
@@ -120,6 +121,14 @@ def test_a_chain_that_starts_out_of_reach_does_not_stop_its_site():
 def test_the_same_key_gives_the_same_draws(target):
     first, second = (run(Gaussians(), target, draws=20).position for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+def test_a_mesh_in_use_changes_nothing(target):
+    """Lanes share their sites out by themselves."""
+    alone = run(Gaussians(), target, draws=20).position
+    with jax.set_mesh(site_mesh()):
+        shared = run(Gaussians(), target, draws=20).position
+    np.testing.assert_array_equal(alone, shared)
 
 
 def test_energy_is_followed_between_the_draws_that_are_kept(target):
