@@ -54,7 +54,8 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("clm5.transport", ("clm5.forcing",)),
     ("clm5.allocation", ("clm5.forcing",)),
     ("clm5.elimination", ()),
-    ("clm5.steady_state", ("clm5.forcing", "clm5.elimination", *TERMS)),
+    ("clm5.matrix", ("clm5.elimination", "clm5.transfers")),
+    ("clm5.steady_state", ("clm5.forcing", "clm5.matrix", *TERMS)),
     ("clm5.dense", ("clm5.forcing", "clm5.steady_state", *TERMS)),
     ("clm5.profile", ("clm5.forcing", "clm5.steady_state", *TERMS)),
     (
@@ -62,7 +63,7 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("clm5.forcing", "clm5.steady_state", "clm5.profile", "clm5.processes", *TERMS),
     ),
     ("clm5.residence", ("clm5.forcing", "clm5.steady_state", "clm5.profile", "clm5.processes", *TERMS)),
-    ("clm5.transient", ("clm5.forcing", "clm5.steady_state", *TERMS)),
+    ("clm5.transient", ("clm5.forcing", "clm5.matrix", "clm5.steady_state", *TERMS)),
     ("clm5.processes", ("clm5.forcing", "clm5.steady_state", "clm5.profile", *TERMS)),
     ("data", ("data.*",)),
     ("data.*", ("data.*", "clm5", "clm5.*")),

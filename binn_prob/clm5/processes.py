@@ -1,9 +1,10 @@
 """The six processes into which BINN and PRODA condense the 21 parameters and the steady state.
 
 Each has a ``corrected`` formula, which computes what the name says, and a ``published`` one, which computes what the
-BINN program prints.  D_j is the thickness of layer j, X_pj the carbon of pool p there, M_j the soil organic carbon of
-the layer [g C m-2], k_pj the decomposition rate, s_j the depth scalar, and e_j the product of s_j and the annual means
-of the temperature and moisture scalars.
+BINN program prints.  ``proda`` has PRODA's own baseline decomposition, the mean of 1 / tau_p over the three soil pools
+weighted by sum_j X_pj D_j, and the published formulas of the rest.  D_j is the thickness of layer j, X_pj the carbon of
+pool p there, M_j the soil organic carbon of the layer [g C m-2], k_pj the decomposition rate, s_j the depth scalar, and
+e_j the product of s_j and the annual means of the temperature and moisture scalars.
 
 ======================== ======= ============================================ ==========================================
 process                  unit    corrected                                    published
@@ -42,6 +43,7 @@ from binn_prob.clm5.environment import TURNOVER_TIMES, depth_scalar, modifiers, 
 from binn_prob.clm5.forcing import Forcing
 from binn_prob.clm5.layers import DAYS_PER_YEAR, LAYERS, NODE_DEPTH, THICKNESS
 from binn_prob.clm5.parameters import named
+from binn_prob.clm5.pools import SOIL
 from binn_prob.clm5.profile import soil_organic_carbon
 from binn_prob.clm5.steady_state import SoilColumn, prepare, solve, system
 from binn_prob.clm5.transfers import TRANSFERS, fraction
@@ -50,7 +52,7 @@ from binn_prob.errors import InputError
 
 __all__ = ["PROCESSES", "PROCESS_NAMES", "Formulas", "Process", "check_formulas", "processes", "processes_of"]
 
-Formulas = Literal["corrected", "published"]
+Formulas = Literal["corrected", "published", "proda"]
 
 
 class Process(NamedTuple):
@@ -92,8 +94,8 @@ def processes(
         Of the same sites.
     column : {"closed", "published"}
         See :func:`binn_prob.clm5.prepare`.
-    formulas : {"corrected", "published"}
-        See the table of this module.
+    formulas : {"corrected", "published", "proda"}
+        See the head of this module.
 
     Returns
     -------
@@ -117,7 +119,7 @@ def processes_of(parameters: ArrayLike, pools: Array, soil: SoilColumn, formulas
 
 
 def check_formulas(formulas: str) -> None:
-    """Refuse formulas that are neither corrected nor published.
+    """Refuse formulas that do not exist.
 
     Raises
     ------
@@ -125,7 +127,7 @@ def check_formulas(formulas: str) -> None:
         If there are no such formulas.
     """
     if formulas not in get_args(Formulas):
-        raise InputError(f"formulas {formulas!r}", "'corrected' or 'published'", "choose one of them")
+        raise InputError(f"formulas {formulas!r}", f"one of {', '.join(get_args(Formulas))}", "choose one of them")
 
 
 @partial(jax.jit, static_argnames="formulas")
@@ -157,9 +159,9 @@ def _published_modifier(parameters: Mapping[str, Array], soil: SoilColumn) -> Ar
 
 
 def _environmental_modifier(parameters: Mapping[str, Array], soil: SoilColumn, formulas: Formulas) -> Array:
-    if formulas == "published":
-        return _published_modifier(parameters, soil)
-    return modifiers(parameters, soil.environment)[0]
+    if formulas == "corrected":
+        return modifiers(parameters, soil.environment)[0]
+    return _published_modifier(parameters, soil)
 
 
 def _turnover_times(parameters: Mapping[str, Array]) -> Array:
@@ -168,18 +170,19 @@ def _turnover_times(parameters: Mapping[str, Array]) -> Array:
 
 
 def _transfer_efficiency(parameters: Mapping[str, Array], carbon: Array, soil: SoilColumn, formulas: Formulas) -> Array:
-    if formulas == "published":
-        rate = _published_modifier(parameters, soil) / _turnover_times(parameters)[:, None]
-    else:
+    if formulas == "corrected":
         rate = system(parameters, soil).rate
+    else:
+        rate = _published_modifier(parameters, soil) / _turnover_times(parameters)[:, None]
     decomposed = jnp.sum(rate * carbon * _THICKNESS, axis=1)
     passed_on = sum(fraction(parameters, row) * decomposed[row.donor] for row in TRANSFERS if row.donor > 0)
     return passed_on / jnp.sum(decomposed[1:], axis=0)
 
 
 def _baseline_decomposition(parameters: Mapping[str, Array], carbon: Array, formulas: Formulas) -> Array:
-    weight = jnp.sum(carbon if formulas == "published" else carbon * _THICKNESS, axis=1)
-    return jnp.sum(weight / _turnover_times(parameters), axis=0) / jnp.sum(weight, axis=0)
+    pools = SOIL if formulas == "proda" else slice(None)
+    weight = jnp.sum(carbon[pools] * (1.0 if formulas == "published" else _THICKNESS), axis=1)
+    return jnp.sum(weight / _turnover_times(parameters)[pools], axis=0) / jnp.sum(weight, axis=0)
 
 
 def _published_allocation(parameters: Mapping[str, Array], soil: SoilColumn) -> Array:

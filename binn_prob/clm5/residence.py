@@ -17,11 +17,13 @@ from jax.typing import ArrayLike
 from binn_prob.clm5.environment import Environment, temperature_scalar, water_scalar
 from binn_prob.clm5.forcing import Forcing
 from binn_prob.clm5.layers import DAYS_PER_YEAR, LAYERS, THICKNESS
-from binn_prob.clm5.parameters import named
+from binn_prob.clm5.parameters import NAMES, named
+from binn_prob.clm5.pools import POOLS
 from binn_prob.clm5.processes import Formulas, check_formulas
 from binn_prob.clm5.profile import soil_organic_carbon
 from binn_prob.clm5.steady_state import SoilColumn, prepare, respired, solve, system
 from binn_prob.clm5.transport import Column
+from binn_prob.errors import InputError
 
 __all__ = ["baseline_residence_times", "residence_times", "respiration"]
 
@@ -56,8 +58,9 @@ def baseline_residence_times(
     """Residence time of each layer if neither temperature, moisture, oxygen nor nitrogen limited decomposition [yr].
 
     ``corrected``: the steady state with these scalars at 1; depth still slows decomposition, and mixing is as it is.
-    ``published``: as PRODA's program, the residence time over the annual mean of the reciprocal of the product of all
-    four scalars in the layer, which frees the mixing of the environment, too, and lets nitrogen limit all pools.
+    ``published`` and ``proda``: as PRODA's program, the residence time over the annual mean of the reciprocal of the
+    product of all four scalars in the layer, which frees the mixing of the environment, too, and lets nitrogen limit
+    all pools.
     (BINN's program multiplies elementwise where PRODA's multiplies matrices, so that nothing reaches its soil pools.)
 
     Parameters
@@ -68,7 +71,7 @@ def baseline_residence_times(
         Of the same sites.
     column : {"closed", "published"}
         See :func:`binn_prob.clm5.prepare`.
-    formulas : {"corrected", "published"}
+    formulas : {"corrected", "published", "proda"}
 
     Returns
     -------
@@ -89,7 +92,7 @@ def baseline_residence_times(
     return _per_input(solve(parameters, soil), soil) / slower.T
 
 
-def respiration(parameters: ArrayLike, pools: Array, soil: SoilColumn) -> Array:
+def respiration(parameters: ArrayLike, pools: ArrayLike, soil: SoilColumn) -> Array:
     """Carbon that each layer respires [g C m-2 yr-1], (site, layer); in the steady state it adds up to the input.
 
     Parameters
@@ -99,8 +102,25 @@ def respiration(parameters: ArrayLike, pools: Array, soil: SoilColumn) -> Array:
     pools : array (site, pool, layer) [g C m-3]
     soil : SoilColumn
         Of the same sites, closed: the published column loses carbon at bedrock as well.
+
+    Returns
+    -------
+    array (site, layer)
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit.
     """
-    by_name = named(jnp.asarray(parameters))
+    parameters, pools = jnp.asarray(parameters), jnp.asarray(pools)
+    sites = soil.active.shape[-1]
+    for name, array, expected in (
+        ("parameters", parameters, (sites, len(NAMES))),
+        ("pools", pools, (sites, len(POOLS), LAYERS)),
+    ):
+        if array.shape != expected:
+            raise InputError(f"{name} of shape {array.shape}", f"shape {expected}", "give one row per site of the soil")
+    by_name = named(parameters)
     return respired(system(by_name, soil), soil, jnp.moveaxis(pools, 0, -1)).T * DAYS_PER_YEAR
 
 

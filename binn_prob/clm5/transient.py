@@ -26,9 +26,10 @@ from jax.typing import ArrayLike
 
 from binn_prob.clm5.forcing import Forcing
 from binn_prob.clm5.layers import LAYERS
+from binn_prob.clm5.matrix import solver
 from binn_prob.clm5.parameters import NAMES, named
 from binn_prob.clm5.pools import POOLS
-from binn_prob.clm5.steady_state import SoilColumn, prepare, respired, solver, source, system
+from binn_prob.clm5.steady_state import SoilColumn, prepare, respired, source, system
 from binn_prob.clm5.transport import Column
 from binn_prob.errors import InputError
 
@@ -88,8 +89,8 @@ def transient(
 
     Notes
     -----
-    Differentiable in ``pools`` and ``parameters``.  For months instead of years, give forcings whose twelve months are
-    all alike.
+    Differentiable in ``pools``, ``parameters`` and ``forcing``.  For months instead of years, give forcings whose
+    twelve months are all alike.
     """
     pools, parameters, days = jnp.asarray(pools), jnp.asarray(parameters), np.atleast_1d(np.asarray(days, float))
     _check(pools, parameters, forcing, days, scheme)

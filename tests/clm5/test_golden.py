@@ -25,6 +25,7 @@ PROCESSES = {  # reference process: the formulas and the process
     "r_K": ("published", "baseline_decomposition"),
     "r_xi": ("published", "environmental_modifier"),
     "r_V": ("published", "vertical_transport_rate"),
+    "p_K": ("proda", "baseline_decomposition"),
     "c_K": ("corrected", "baseline_decomposition"),
     "c_I": ("corrected", "carbon_input_allocation"),
 }

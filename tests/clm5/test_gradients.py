@@ -101,16 +101,20 @@ def test_parameters_that_cannot_matter_have_no_gradient(
         assert (gradient[name][idle] == 0).all()
 
 
-def test_equals_the_gradient_of_lu(make_forcing: MakeForcing, smooth: Array, pull: Any) -> None:
-    """Without bedrock, and with decomposition that reaches down, LU is accurate, and so is its gradient."""
-    thaw = np.full((SITES, 12), 42.0)
+@pytest.mark.parametrize(("bedrock", "thaw", "efolding"), [(LAYERS, 42.0, 1.0), (8, 42.0, 0.2), (8, 0.5, 1.0)])
+def test_equals_the_gradient_of_lu(
+    bedrock: int, thaw: float, efolding: float, make_forcing: MakeForcing, smooth: Array, pull: Any
+) -> None:
+    """Where decomposition reaches down to bedrock LU is accurate, and so is its gradient."""
+    thaws = np.full((SITES, 12), thaw)
     forcing = make_forcing(
-        active_layer_depth=thaw, active_layer_depth_last_year=thaw, bedrock_layer=np.full(SITES, LAYERS)
+        active_layer_depth=thaws, active_layer_depth_last_year=thaws, bedrock_layer=np.full(SITES, bedrock)
     )
-    units = smooth.at[:, NAMES.index("efolding")].set(1.0)
+    units = smooth.at[:, NAMES.index("efolding")].set(efolding)
 
     def total(units: Array) -> Array:
-        return jnp.sum(jnp.log(soil_organic_carbon(dense_steady_state(physical(units), forcing))))
+        pools = dense_steady_state(physical(units), forcing)
+        return jnp.sum(jnp.log(soil_organic_carbon(pools)[:, :bedrock]))
 
     plain = jax.jit(jax.grad(total))(units)
     got = pull(units, jnp.ones((SITES, LAYERS)), prepare(forcing))

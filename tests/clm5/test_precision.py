@@ -53,6 +53,7 @@ def everything(clm5: Any, parameters: Any, forcing: Any) -> dict[str, np.ndarray
     found = {
         "processes": clm5.processes(parameters, forcing),
         "published processes": clm5.processes(parameters, forcing, formulas="published"),
+        "processes of PRODA": clm5.processes(parameters, forcing, formulas="proda"),
         "residence times": clm5.residence_times(parameters, forcing),
         "baseline residence times": clm5.baseline_residence_times(parameters, forcing),
         "respiration": clm5.respiration(parameters, pools, soil),

@@ -15,6 +15,7 @@ from binn_prob import InputError
 from binn_prob.clm5 import (
     LAYERS,
     NAMES,
+    POOLS,
     THICKNESS,
     Forcing,
     baseline_residence_times,
@@ -25,10 +26,11 @@ from binn_prob.clm5 import (
     soil_organic_carbon,
     steady_state,
 )
+from binn_prob.clm5.dense import dense_system
 from binn_prob.clm5.environment import REFERENCE_TEMPERATURE
 
 SITES = 16
-FORMULAS = pytest.mark.parametrize("formulas", ["corrected", "published"])
+FORMULAS = pytest.mark.parametrize("formulas", ["corrected", "published", "proda"])
 MakeForcing = Callable[..., Forcing]
 UnitParameters = Callable[..., np.ndarray]
 
@@ -104,11 +106,42 @@ def test_both_formulas_agree_without_mixing(make_forcing: MakeForcing, parameter
     np.testing.assert_allclose(corrected, published, rtol=1e-12)
 
 
+def test_published_baseline_is_that_of_the_plain_matrix(make_forcing: MakeForcing, parameters: Array) -> None:
+    """PRODA multiplies the matrix, mixing included, with the annual mean of one over the four scalars, from the right.
+
+    Without bedrock, and with decomposition that reaches down, LU is accurate.
+    """
+    thaw = np.full((SITES, 12), 42.0)
+    forcing = make_forcing(
+        active_layer_depth=thaw, active_layer_depth_last_year=thaw, bedrock_layer=np.full(SITES, LAYERS)
+    )
+    by_name = {name: np.asarray(parameters)[:, number] for number, name in enumerate(NAMES)}
+    q10, w_scaling = (by_name[name][:, None, None] for name in ("q10", "w-scaling"))
+    temperature = q10 ** ((np.asarray(forcing.soil_temperature) - REFERENCE_TEMPERATURE) / 10)
+    water = np.minimum(1.0, w_scaling * np.asarray(forcing.water_scalar))
+    slower = np.mean(1 / (temperature * water * forcing.oxygen_scalar * forcing.nitrogen_scalar), axis=2)
+    deep = jnp.asarray(parameters).at[:, NAMES.index("efolding")].set(1.0)
+    matrix, source = (np.asarray(array) for array in dense_system(deep, forcing))
+    free = np.linalg.solve(matrix * np.tile(slower, len(POOLS))[:, None, :], source[..., None])
+    stock = soil_organic_carbon(free.reshape(SITES, len(POOLS), LAYERS)) * THICKNESS[:LAYERS]
+    litter = jnp.sum(forcing.litter_input, axis=(1, 2))
+    got = baseline_residence_times(deep, forcing, formulas="published")
+    np.testing.assert_allclose(got, stock / litter[:, None], rtol=1e-9)
+
+
 def test_what_comes_in_is_respired(parameters: Array, forcing: Forcing) -> None:
     respired = respiration(parameters, steady_state(parameters, forcing), prepare(forcing))
     np.testing.assert_allclose(respired.sum(axis=1), jnp.sum(forcing.litter_input, axis=(1, 2)), rtol=1e-12)
     assert (respired >= 0).all()
     assert (respired[np.arange(LAYERS) >= np.asarray(forcing.bedrock_layer)[:, None]] == 0).all()
+
+
+def test_respiration_of_other_shapes_is_refused(parameters: Array, forcing: Forcing) -> None:
+    soil, pools = prepare(forcing), np.ones((SITES, len(POOLS), LAYERS))
+    with pytest.raises(InputError, match=r"pools of shape \(16, 20, 7\); expected shape \(16, 7, 20\)"):
+        respiration(parameters, pools.swapaxes(1, 2), soil)
+    with pytest.raises(InputError, match=r"parameters of shape \(16, 20\)"):
+        respiration(parameters[:, 1:], pools, soil)
 
 
 @FORMULAS

@@ -28,8 +28,9 @@ from binn_prob.clm5 import (
 )
 from binn_prob.clm5.dense import dense_system
 from binn_prob.clm5.layers import DAYS_PER_YEAR
+from binn_prob.clm5.matrix import multiply
 from binn_prob.clm5.parameters import named
-from binn_prob.clm5.steady_state import multiply, system
+from binn_prob.clm5.steady_state import system
 from binn_prob.clm5.transfers import respired_fractions
 
 COLUMNS = pytest.mark.parametrize("column", ["closed", "published"])
@@ -71,11 +72,8 @@ def test_equals_lu(
 def test_solves_the_plain_system(column: Any, make_forcing: MakeForcing, unit_parameters: UnitParameters) -> None:
     """The residual of every row is rounding error of its terms, whatever the parameters."""
     forcing, parameters = make_forcing(), physical(np.round(unit_parameters()))
-    matrix, source = plain_system(parameters, forcing, column)
-    pools = steady_state(parameters, forcing, column).reshape(SITES, -1)
-    terms = jnp.einsum("sij,sj->si", jnp.abs(matrix), pools) + source
-    residual = jnp.einsum("sij,sj->si", matrix, pools) - source
-    assert (jnp.abs(residual) <= 1e-13 * terms).all()
+    pools = np.asarray(steady_state(parameters, forcing, column))
+    assert residual(parameters, pools, forcing, column).max() <= 1e-13
 
 
 @COLUMNS
@@ -185,6 +183,18 @@ def tiled(array: np.ndarray) -> jax.Array:
     return jnp.tile(array, (SITES // len(array),) + (1,) * (array.ndim - 1))
 
 
+def residual(parameters: jax.Array, pools: np.ndarray, forcing: Forcing, column: Any) -> np.ndarray:
+    """Residual of every row of the plain system, relative to the sum of its terms (site, row).
+
+    Mixing of 1e-30 m2 day-1 in the published column hands down less carbon than float64 has numbers for: 0 is right.
+    """
+    matrix, source = (np.asarray(array) for array in plain_system(parameters, forcing, column))
+    flat = pools.reshape(len(pools), -1)
+    terms = np.einsum("sij,sj->si", np.abs(matrix), flat) + source
+    error = np.abs(np.einsum("sij,sj->si", matrix, flat) - source)
+    return np.where(terms > 1e-290, error / np.maximum(terms, 1e-290), 0.0)
+
+
 @given(columns())
 @settings(max_examples=40)
 def test_any_column_balances_and_is_positive(example: tuple[np.ndarray, dict[str, np.ndarray]]) -> None:
@@ -192,9 +202,10 @@ def test_any_column_balances_and_is_positive(example: tuple[np.ndarray, dict[str
     forcing = Forcing(**{name: tiled(value) for name, value in variables.items()})
     parameters = physical(tiled(units))
     closed, published = (np.asarray(steady_state(parameters, forcing, column)) for column in ("closed", "published"))
-    for pools in (closed, published):
+    for column, pools in (("closed", closed), ("published", published)):
         assert np.isfinite(pools).all()
         assert (pools >= 0).all()
+        assert residual(parameters, pools, forcing, column).max() <= 1e-13
     assert np.abs(imbalance(parameters, closed, forcing)).max() < 1e-12
 
 

@@ -157,6 +157,26 @@ def test_derivatives(scheme: Any, begin: Array, unit_parameters: UnitParameters,
     np.testing.assert_allclose(got, slopes, rtol=1e-6)
 
 
+@SCHEMES
+def test_derivatives_by_the_climate(scheme: Any, begin: Array, parameters: Array, forcing: Forcing) -> None:
+    """Of the logarithm of the stocks, by what every step warms and by its litter, against differences."""
+    random = np.random.default_rng(6)
+    changes = random.normal(size=(3, SITES, 1, 1)), random.normal(size=(3, SITES, 1, 1))
+    base = warming(forcing, 3)
+
+    @jax.jit
+    def total(sizes: Array) -> Array:
+        climate = replace(
+            base,
+            soil_temperature=base.soil_temperature + sizes[0] * changes[0],
+            litter_input=base.litter_input * (1.0 + sizes[1] * changes[1]),
+        )
+        return jnp.sum(jnp.log(stock(transient(begin, parameters, climate, np.full(3, YEAR), scheme=scheme).pools)))
+
+    slopes = [(total(1e-4 * way) - total(-1e-4 * way)) / 2e-4 for way in jnp.eye(2)]
+    np.testing.assert_allclose(jax.grad(total)(jnp.zeros(2)), slopes, rtol=1e-6)
+
+
 def test_warmth_takes_carbon_away(steady: Array, parameters: Array, forcing: Forcing) -> None:
     steps = 20
     stocks = stock(transient(steady, parameters, warming(forcing, steps), np.full(steps, YEAR)).pools)
