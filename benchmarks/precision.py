@@ -3,7 +3,8 @@
     python benchmarks/precision.py        a minute or two on two CPU cores
 
 10,000 parameter vectors, half of them anywhere in BINN's ranges and half at their corners, each with the forcing of one
-of New York's profiles.  Both precisions are given the same numbers, which float32 can hold, in a process of their own.
+of New York's profiles, and once more with a random one, from 220 to 320 K, without thaw and with, on bedrock in any
+layer.  Both precisions are given the same numbers, which float32 can hold, in a process of their own.
 """
 
 from __future__ import annotations
@@ -28,26 +29,48 @@ from binn_prob.clm5.dense import dense_steady_state
 from binn_prob.provenance import git_commit, versions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["BEGIN", "elsewhere", "errors", "inputs", "main", "solved", "table"]
+__all__ = ["BEGIN", "climates", "elsewhere", "errors", "inputs", "main", "solved", "table"]
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 BEGIN = "<!-- measured: begin, written by benchmarks/precision.py -->"
 VECTORS = 10_000
 DENSE_AT_ONCE = 250
 """Sites whose matrices are in memory at a time"""
-HEAD = ("relative error in float32", "median", "99 %", "99.9 %", "largest", "above 10 %")
+HEAD = ("relative error in float32", "median", "99 %", "99.9 %", "largest", "above 10 %", "not finite", "negative")
+RANGE = (1e-20, 1e15)
+"""Carbon that is compared under random climates [g C m-3]; beyond it float32 lacks the numbers"""
 
 
-def inputs() -> dict[str, np.ndarray]:
+def inputs(random_climates: bool = False) -> dict[str, np.ndarray]:
     """Return parameters and forcing that float32 can hold."""
     units = np.random.default_rng(0).uniform(size=(VECTORS, len(clm5.NAMES)))
     units[VECTORS // 2 :] = np.round(units[VECTORS // 2 :])
     chosen = np.resize(np.arange(len(profiles().bedrock_layer)), VECTORS)
     found = {field.name: np.asarray(getattr(profiles(), field.name))[chosen] for field in fields(clm5.Forcing)}
+    if random_climates:
+        found = climates()
     found["parameters"] = np.asarray(clm5.physical(units))
     return {name: one.astype(np.float32) if one.dtype == np.float64 else one for name, one in found.items()}
+
+
+def climates() -> dict[str, np.ndarray]:
+    """Return the forcing of random sites, each extreme in its own way."""
+    random = np.random.default_rng(1)
+    layered, monthly = (VECTORS, clm5.LAYERS, 12), (VECTORS, 1, 12)
+    found = {
+        "soil_temperature": random.uniform(220.0, 320.0, (VECTORS, 1, 1)) + random.uniform(-20.0, 20.0, layered),
+        **{
+            name: np.exp(random.uniform(np.log(least), 0.0, monthly) * random.uniform(0.5, 1.0, layered))
+            for name, least in (("water_scalar", 0.05), ("oxygen_scalar", 0.01), ("nitrogen_scalar", 1e-3))
+        },
+        "litter_input": 10.0 ** random.uniform(-3.0, 3.0, (VECTORS, 4, 12)),
+        "bedrock_layer": random.integers(1, clm5.LAYERS + 1, VECTORS),
+    }
+    for name in ("active_layer_depth", "active_layer_depth_last_year"):
+        found[name] = np.repeat(random.choice([0.0, 1e-3, 0.4, 2.0, 2.5, 42.0], (VECTORS, 1)), 12, axis=1)
+    return found
 
 
 def solved(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -89,19 +112,34 @@ def elsewhere(source: Path, precision: str) -> dict[str, np.ndarray]:
 
 
 def errors(
-    given: Mapping[str, np.ndarray], single: Mapping[str, Any], double: Mapping[str, Any], name: str, truth: str = ""
+    given: Mapping[str, np.ndarray],
+    single: Mapping[str, Any],
+    double: Mapping[str, Any],
+    name: str,
+    truth: str = "",
+    within: tuple[float, float] = (0.0, np.inf),
 ) -> np.ndarray:
     """Return the relative errors of the carbon of all layers above bedrock, or of the gradients of all sites."""
     got, expected = np.asarray(single[name], float), double[truth or name]
     if "gradient" in name:
         return np.linalg.norm(got - expected, axis=1) / np.linalg.norm(expected, axis=1)
     soil = np.arange(clm5.LAYERS) < given["bedrock_layer"][:, None]
+    soil &= (expected >= within[0]) & (expected <= within[1])
     return np.abs(got[soil] / expected[soil] - 1.0)
 
 
-def table(given: Mapping[str, np.ndarray], single: Mapping[str, Any], double: Mapping[str, Any]) -> str:
-    """Return quantiles of the errors as Markdown."""
+def row(words: str, error: np.ndarray, values: np.ndarray) -> tuple[str, ...]:
+    """Return quantiles of the errors, how many of the values are not numbers, and of carbon how many are negative."""
+    error = np.nan_to_num(error, nan=np.inf)
+    shown = (f"{np.quantile(error, at, method='higher'):.1e}" for at in (0.5, 0.99, 0.999, 1.0))
+    negative = "–" if "gradient" in words else f"{np.sum(values < 0):,}"
+    return words, *shown, f"{100 * np.mean(error > 0.1):.2g} %", f"{np.sum(~np.isfinite(values)):,}", negative
+
+
+def table(groups: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, Any], Mapping[str, Any]]]) -> str:
+    """Return as Markdown how well float32 does under New York's climates, and under random ones."""
     lines = [HEAD, ("---",) * len(HEAD)]
+    new_york, extreme = groups
     for words, name, truth in (
         ("carbon, closed column", "closed carbon", ""),
         ("carbon, published column", "published carbon", ""),
@@ -109,9 +147,10 @@ def table(given: Mapping[str, np.ndarray], single: Mapping[str, Any], double: Ma
         ("gradient, closed column", "closed gradient", ""),
         ("gradient, published column", "published gradient", ""),
     ):
-        error = np.nan_to_num(errors(given, single, double, name, truth), nan=np.inf)
-        shown = (f"{np.quantile(error, at, method='higher'):.1e}" for at in (0.5, 0.99, 0.999, 1.0))
-        lines.append((words, *shown, f"{100 * np.mean(error > 0.1):.2g} %"))
+        lines.append(row(words, errors(*new_york, name, truth), new_york[1][name]))
+    for words, name in (("carbon", "closed carbon"), ("gradient", "closed gradient")):
+        error = errors(*extreme, name, within=RANGE)
+        lines.append(row(f"{words}, closed column, random climates", error, extreme[1][name]))
     software = ", ".join(f"{name} {versions()[name]}" for name in ("python", "jax", "numpy"))
     made = f"Made by `python benchmarks/precision.py`; {software}; commit {str(git_commit())[:7]}."
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + f"\n\n{made}\n"
@@ -127,11 +166,12 @@ def main(arguments: list[str] | None = None) -> None:
         compute(*given.compute)
         return
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "inputs.npz"
-        stored = inputs()
-        np.savez(source, **stored)
-        block = table(stored, *(elsewhere(source, precision) for precision in ("float32", "float64")))
-    rewrite(given.document, block, BEGIN)
+        source, groups = Path(folder) / "inputs.npz", []
+        for random_climates in (False, True):
+            stored = inputs(random_climates)
+            np.savez(source, **stored)
+            groups.append((stored, *(elsewhere(source, precision) for precision in ("float32", "float64"))))
+    rewrite(given.document, table(groups), BEGIN)
 
 
 if __name__ == "__main__":

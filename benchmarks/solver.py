@@ -119,6 +119,13 @@ def floor(timings: Timings) -> str:
     return f"{_markdown(lines)}\n\n{speeds}"
 
 
+def chunks(timings: Timings) -> str:
+    """Return in words how the number of sites that are solved for at a time tells."""
+    found = {sites: one["seconds"] for (name, sites), one in timings.items() if name == "chunks"}
+    ratios = ", ".join(f"{seconds / found[256]:.2g} of {sites:,}" for sites, seconds in found.items() if sites != 256)
+    return f"Value and gradient of 1,402 sites in chunks of other sizes than 256, of the time they take: {ratios}."
+
+
 def _markdown(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -150,7 +157,7 @@ def block(found: Mapping[tuple[str, int], Timings]) -> str:
     for (precision, threads), timings in found.items():
         compiled = timings["compilation", 0]["seconds"]
         words = f"{precision}, {threads} thread{'s' if threads > 1 else ''}; compilation of value and gradient"
-        parts.append(f"**{words}: {compiled:.1f} s**\n\n{table(timings)}\n\n{floor(timings)}")
+        parts.append(f"**{words}: {compiled:.1f} s**\n\n{table(timings)}\n\n{floor(timings)} {chunks(timings)}")
     software = ", ".join(f"{name} {versions()[name]}" for name in ("python", "jax", "numpy"))
     cores = f"{os.cpu_count()} CPU cores{processor()}"
     parts.append(f"Made by `python benchmarks/solver.py`: {cores}; {software}; commit {str(git_commit())[:7]}.")

@@ -11,6 +11,7 @@ The sites are New York's, repeated; parameters are drawn uniformly inside BINN's
 from __future__ import annotations
 
 from functools import cache, partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -40,6 +41,10 @@ _AT_ONCE = 32
 """Of these, how many are one loop over the numbers"""
 
 EACH = pytest.mark.parametrize("sites", SITES)
+MANY = pytest.mark.parametrize("sites", [*SITES, 103_700])
+"""The last is four times the one before, for which a dense solution lacks the memory"""
+CHUNKS = pytest.mark.parametrize("sites", [64, 128, 256, 512, 1402])
+"""Sites that are solved for at a time"""
 
 
 @cache
@@ -95,14 +100,14 @@ def operations(function: Callable[..., Any]) -> dict[str, float]:
     return {name: counted[name] / COUNTED_AT for name in ("flops", "transcendentals")}
 
 
-@EACH
+@MANY
 def test_forward(benchmark: Any, sites: int) -> None:
     """Time the solution of prepared columns."""
     benchmark.extra_info.update(operations(clm5.solve))
     time_it(benchmark, clm5.solve, *columns(sites))
 
 
-@EACH
+@MANY
 def test_value_and_gradient(benchmark: Any, sites: int) -> None:
     """Time a loss and its gradient by all parameters."""
     benchmark.extra_info.update(operations(VALUE_AND_GRADIENT))
@@ -120,6 +125,16 @@ def test_lapack(benchmark: Any, sites: int) -> None:
     """Time the solution of ready matrices, one by one in NumPy."""
     matrix, source = (np.asarray(array) for array in systems(sites))
     benchmark(lambda: [np.linalg.solve(one, right) for one, right in zip(matrix, source, strict=True)])
+
+
+@CHUNKS
+def test_chunks(benchmark: Any, monkeypatch: pytest.MonkeyPatch, sites: int) -> None:
+    """Time a loss and its gradient of New York's profiles, so many at a time."""
+    monkeypatch.setattr(import_module("binn_prob.clm5.steady_state"), "CHUNK", sites)
+    jax.clear_caches()
+    time_it(benchmark, VALUE_AND_GRADIENT, *columns(1402))
+    monkeypatch.undo()
+    jax.clear_caches()
 
 
 def test_compilation(benchmark: Any) -> None:
