@@ -119,12 +119,18 @@ def errors(
     truth: str = "",
     within: tuple[float, float] = (0.0, np.inf),
 ) -> np.ndarray:
-    """Return the relative errors of the carbon of all layers above bedrock, or of the gradients of all sites."""
+    """Return the relative errors of the carbon of layers above bedrock, or of the gradients of sites.
+
+    All of them, or those whose carbon is within some bounds.
+    """
     got, expected = np.asarray(single[name], float), double[truth or name]
-    if "gradient" in name:
-        return np.linalg.norm(got - expected, axis=1) / np.linalg.norm(expected, axis=1)
     soil = np.arange(clm5.LAYERS) < given["bedrock_layer"][:, None]
-    soil &= (expected >= within[0]) & (expected <= within[1])
+    carbon = double["closed carbon" if "gradient" in name else truth or name]
+    held = (carbon >= within[0]) & (carbon <= within[1])
+    if "gradient" in name:
+        whole = (held | ~soil).all(axis=1)
+        return (np.linalg.norm(got - expected, axis=1) / np.linalg.norm(expected, axis=1))[whole]
+    soil &= held
     return np.abs(got[soil] / expected[soil] - 1.0)
 
 

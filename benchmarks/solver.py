@@ -91,12 +91,14 @@ def table(timings: Timings) -> str:
     return _markdown(lines)
 
 
-def floor(timings: Timings) -> str:
-    """Return as Markdown how long arithmetic and memory take a site at least, and how far from it the solver is."""
+def floor(timings: Timings, threads: int) -> str:
+    """Return as Markdown how long arithmetic and memory take a site at least, and how far from it the solver is.
+
+    The speed of arithmetic is that of one core, by so many of them.
+    """
     add, exponential, copy = (timings[name, 0] for name in ("multiply_add", "exponential", "memory"))
-    per_operation, per_exponential, per_byte = (
-        one["seconds"] / one[count] for one, count in ((add, "count"), (exponential, "count"), (copy, "moved"))
-    )
+    per_operation, per_exponential = (one["seconds"] / one["count"] / threads for one in (add, exponential))
+    per_byte = copy["seconds"] / copy["moved"]
     lines = [FLOOR_HEAD + tuple(f"of the floor, {sites:,} sites" for sites in FLOOR_AT)]
     lines.append(("---",) * len(lines[0]))
     for name in ("forward", "value_and_gradient"):
@@ -157,7 +159,8 @@ def block(found: Mapping[tuple[str, int], Timings]) -> str:
     for (precision, threads), timings in found.items():
         compiled = timings["compilation", 0]["seconds"]
         words = f"{precision}, {threads} thread{'s' if threads > 1 else ''}; compilation of value and gradient"
-        parts.append(f"**{words}: {compiled:.1f} s**\n\n{table(timings)}\n\n{floor(timings)} {chunks(timings)}")
+        against = f"{floor(timings, threads)} {chunks(timings)}"
+        parts.append(f"**{words}: {compiled:.1f} s**\n\n{table(timings)}\n\n{against}")
     software = ", ".join(f"{name} {versions()[name]}" for name in ("python", "jax", "numpy"))
     cores = f"{os.cpu_count()} CPU cores{processor()}"
     parts.append(f"Made by `python benchmarks/solver.py`: {cores}; {software}; commit {str(git_commit())[:7]}.")

@@ -30,9 +30,9 @@ def test_times_become_ratios(bench: ModuleType, tmp_path: Path, monkeypatch: pyt
     listed = [
         one("forward", 1e-5), one("forward", 5e-5, 20, **counted), one("value_and_gradient", 3e-5, bytes=8000),
         one("value_and_gradient", 1e-4, 20, bytes=40_000, **counted), one("dense", 1e-3), one("lapack", 2e-3),
-        one("compilation", 2.5, None), one("multiply_add", 1e-3, None, count=2e6, moved=1.0),
+        one("compilation", 2.5, None), one("multiply_add", 2e-3, None, count=2e6, moved=1.0),
         one("chunks", 4e-4, 64), one("chunks", 2e-4, 256), one("chunks", 3e-4, 1402),
-        one("exponential", 1e-3, None, count=1e5), one("memory", 1e-3, None, moved=4e6),
+        one("exponential", 2e-3, None, count=1e5), one("memory", 1e-3, None, moved=4e6),
     ]  # fmt: skip
     path = tmp_path / "timings.json"
     path.write_text(json.dumps({"benchmarks": listed}), encoding="utf-8")
@@ -41,7 +41,7 @@ def test_times_become_ratios(bench: ModuleType, tmp_path: Path, monkeypatch: pyt
     assert "**float64, 2 threads; compilation of value and gradient: 2.5 s**" in block
     assert "| 2 | 5 | 3 | 100 | 200 | 4 |" in block
     assert "| 20 | 2.5 | 2 | – | – | 2 |" in block
-    # 1,000 operations at 0.5 ns and 100 exponentials at 10 ns; 1 kB at 4 GB/s
+    # 1,000 operations at 1 ns on a core and 100 exponentials at 20 ns, on two cores; 1 kB at 4 GB/s
     assert "in chunks of other sizes than 256, of the time they take: 2 of 64, 1.5 of 1,402." in block
     assert "| forward | 1,000 | 100 | 1 | 1.5 | 0.25 | 3.3 | 1.7 |" in block
     assert "| value and gradient | 1,000 | 100 | 1 | 1.5 | 0.25 | 10 | 3.3 |" in block
