@@ -3,7 +3,7 @@
     python benchmarks/precision.py        a minute or two on two CPU cores
 
 10,000 parameter vectors, half of them anywhere in BINN's ranges and half at their corners, each with the forcing of one
-of New York's profiles, and once more with a random one, from 220 to 320 K, without thaw and with, on bedrock in any
+of New York's profiles, and once more with a random one, from 200 to 340 K, without thaw and with, on bedrock in any
 layer.  Both precisions are given the same numbers, which float32 can hold, in a process of their own.
 """
 

@@ -143,9 +143,9 @@ app.command(epilog=_STATUS.format("a posterior"))(diagnose)
 def _run(settings: Settings, out: Path | None, resume: bool, quiet: bool, *, compared: bool) -> Run:
     """Run what the settings ask for, and tell how it goes unless asked to be quiet."""
     from binn_prob.devices import is_first_process
-    from binn_prob.workflow import run
+    from binn_prob.workflow import run, silent
 
-    done = run(settings, out, compared=compared, resume=resume, progress=not quiet, say=_ignore if quiet else _say)
+    done = run(settings, out, compared=compared, resume=resume, progress=not quiet, say=silent if quiet else _say)
     if not is_first_process():
         raise typer.Exit  # the first of many processes speaks for all
     return done
@@ -191,10 +191,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _say(message: str) -> None:
     typer.echo(" ".join(message.split()), err=True)
-
-
-def _ignore(message: str) -> None:
-    pass
 
 
 if __name__ == "__main__":

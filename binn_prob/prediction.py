@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from binn_prob.inference import Fit
     from binn_prob.results.convergence import Verdict
 
 __all__ = ["Predicted", "predict", "stream"]
@@ -78,14 +79,12 @@ def predict(
 
     from binn_prob import data as sources
     from binn_prob.results import plots, storage, summary
-    from binn_prob.saved import load_fit
 
     folder = Path(out) if out is not None else Path(run) / f"prediction-{Path(data['name']).stem}"
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InputError(f"{folder}, where there is something", "an empty or a new folder", "give another --out")
     sites = sources.validate(sources.load(**data))
-    words = methods or [settings.reference or next(iter(settings.build_methods()))]
-    fits = {word: load_fit(run, word) for word in words}
+    fits = _fits(run, methods, settings)
     found = {}
     for number, (word, fit) in enumerate(fits.items(), start=1):
         say(f"{word} ({number} of {len(fits)}): {sites.sizes['site']} sites")
@@ -95,7 +94,7 @@ def predict(
         storage.save(tree, folder / f"prediction_{word}.nc")
         with replacing(folder / f"prediction_{word}.csv") as temporary:
             summary.by_site(tree).to_csv(temporary, index=False)
-        _draw(plots.maps(tree, word), folder / f"maps_{word}")
+        _draw(plots.maps(tree, _titled(word, fit)), folder / f"maps_{word}")
         found[word] = summary.processes(tree)
     return Predicted(folder, found, {word: fit.verdict for word, fit in fits.items()})
 
@@ -151,12 +150,10 @@ def stream(
     from binn_prob import streaming
     from binn_prob.data.stored import stored
     from binn_prob.results import plots, summary, summary_store
-    from binn_prob.saved import load_fit
 
     with stored(absolute(data)):
         pass  # a wrong path leaves no folder behind
-    words = methods or [settings.reference or next(iter(settings.build_methods()))]
-    fits = {word: load_fit(run, word) for word in words}
+    fits = _fits(run, methods, settings)
     found = {}
     with locked(folder):
         for number, (word, fit) in enumerate(fits.items(), start=1):
@@ -166,9 +163,22 @@ def stream(
             with sharing(settings.devices):
                 streaming.predict(fit, absolute(data), path, resume=resume, progress=progress, **given)
             table = summary_store.overview(path)
-            _draw(plots.maps_of_summaries(table, word), folder / f"maps_{word}")
+            _draw(plots.maps_of_summaries(table, _titled(word, fit)), folder / f"maps_{word}")
             found[word] = summary.averaged(table["mean"], table["sd"])
     return Predicted(folder, found, {word: fit.verdict for word, fit in fits.items()})
+
+
+def _fits(run: str | Path, methods: Sequence[str] | None, settings: Settings) -> dict[str, Fit]:
+    """Return the fits of a run by method: of those that are named, or of the reference, or the first."""
+    from binn_prob.saved import load_fit
+
+    words = methods or [settings.reference or next(iter(settings.build_methods()))]
+    return {word: load_fit(run, word) for word in words}
+
+
+def _titled(word: str, fit: Fit) -> str:
+    """Return what a figure calls a method."""
+    return word if fit.verdict.converged else f"{word} (not converged)"
 
 
 def _draw(figure: Figure, path: Path) -> None:

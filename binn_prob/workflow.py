@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from binn_prob.results.convergence import Convergence, Verdict
     from binn_prob.settings import Settings
 
-__all__ = ["Run", "fit", "run", "use_device"]
+__all__ = ["Run", "fit", "run", "silent", "use_device"]
 
 Say = Callable[[str], object]
 """Called with one line of text at each step."""
@@ -101,15 +101,14 @@ def run(
     model, methods, settings = settings.build_model(), settings.build_methods(), settings.written_out()
     if settings.distributed:
         _refuse_distributed(methods)
-    if settings.cluster is not None:
-        refuse_unsuited(settings, methods, compared=compared)
+    refuse_unsuited(settings, methods, compared=compared)
     use_device(
         settings.device, settings.precision, 1 if settings.distributed else useful_devices(methods.values()),
         shared=settings.devices, distributed=settings.distributed,
     )  # fmt: skip
     with folder_of_process(folder) as own:
         if own != folder:
-            progress, say = False, _silent
+            progress, say = False, silent
         return _run(settings, model, methods, own, compared=compared, resume=resume, progress=progress, say=say)
 
 
@@ -177,8 +176,8 @@ def _refuse_distributed(methods: Mapping[str, Any]) -> None:
             raise InputError(got, "a method of a model with a network", "leave --distributed out")
 
 
-def _silent(message: str) -> None:
-    pass
+def silent(message: str) -> None:
+    """Say nothing."""
 
 
 def _kept(methods: Mapping[str, Any], folder: Path, fingerprint: str, say: Say) -> dict[str, xr.DataTree]:

@@ -11,7 +11,6 @@ fails the checksum of its contents: it is refused by name, and computed again on
 
 from __future__ import annotations
 
-import json
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -24,13 +23,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from binn_prob.errors import InputError
-from binn_prob.files import LOCK, locked, remove_leftovers, replacing
-from binn_prob.provenance import differences
+from binn_prob.claims import claimed, read_json, unusable, write_json
+from binn_prob.files import replacing
 
 __all__ = ["Checkpoint", "Stopwatch", "opened", "spent"]
 
-_IDENTITY, _SECONDS = "identity.json", "seconds.json"
+_KIND, _SECONDS = "checkpoint", "seconds.json"
 
 Tree = TypeVar("Tree")
 
@@ -70,7 +68,7 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         # The time comes first: a process killed in between has spent it, though it has not kept what it bought.
         spent = self.spent_before + time.perf_counter() - self.started
-        _write_json((self.root or self.folder) / _SECONDS, spent)
+        write_json((self.root or self.folder) / _SECONDS, spent)
         with replacing(self._file(name)) as temporary, temporary.open("wb") as file:
             np.savez(file, **_leaves(tree))
 
@@ -101,9 +99,9 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise _damaged(file, " ".join(str(error).split())[:120]) from None
+            raise unusable(file, _KIND, " ".join(str(error).split())[:120]) from None
         if {key: _form(array) for key, array in found.items()} != {key: _form(leaf) for key, leaf in _named(template)}:
-            raise _damaged(file, "it holds other arrays than the fit has")
+            raise unusable(file, _KIND, "it holds other arrays than the fit has")
         leaves = [_restored(found[key], leaf) for key, leaf in _named(template)]
         return jax.tree.unflatten(jax.tree.structure(template), leaves)
 
@@ -142,28 +140,14 @@ def opened(folder: str | Path, identity: Mapping[str, Any], *, resume: bool) -> 
         is false, or it holds anything else.
     """
     folder = Path(folder)
-    with locked(folder):
-        remove_leftovers(folder)
-        held = {file.name for file in folder.iterdir()} - {LOCK}
-        if held and _IDENTITY not in held:
-            expected = "an empty folder, or that of an earlier checkpoint"
-            raise InputError(f"{folder}, which holds {min(held)} and no checkpoint", expected, "give another folder")
-        if held and not resume:
-            cure = "resume it, or give another folder"
-            raise InputError(f"{folder}, which holds a checkpoint already", "an empty or a new folder", cure)
-        wanted = json.loads(json.dumps(identity, default=repr))
-        if not held:
-            _write_json(folder / _IDENTITY, wanted)
-        elif changes := differences(_read_json(folder / _IDENTITY), wanted):
-            cure = "set that back, or start again in another folder"
-            raise InputError(f"{folder}, the checkpoint of another fit: {changes}", "that of the same fit", cure)
+    with claimed(folder, identity, _KIND, resume=resume):
         yield Checkpoint(folder, spent_before=spent(folder))
 
 
 def spent(folder: str | Path) -> float:
     """Return the seconds that went into a checkpoint until its last save; 0 if there is none [s]."""
     seconds = Path(folder) / _SECONDS
-    return float(_read_json(seconds)) if seconds.exists() else 0.0
+    return float(read_json(seconds, _KIND)) if seconds.exists() else 0.0
 
 
 def _named(tree: Any) -> list[tuple[str, Any]]:
@@ -191,21 +175,3 @@ def _is_key(leaf: Any) -> bool:
 def _restored(array: np.ndarray, leaf: Any) -> Any:
     """Return a saved array as what it was."""
     return jax.random.wrap_key_data(jnp.asarray(array), dtype=leaf.dtype) if _is_key(leaf) else array
-
-
-def _write_json(file: Path, value: Any) -> None:
-    with replacing(file) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
-def _read_json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _damaged(file, " ".join(str(error).split())[:120]) from None
-
-
-def _damaged(file: Path, reason: str) -> InputError:
-    """Say that a file of a checkpoint cannot be used."""
-    cure = f"remove {'the folder' if file.name == _IDENTITY else 'the file'}; what it held is computed again"
-    return InputError(f"an unusable file {file} ({reason})", "a file of a checkpoint, as it was written", cure)

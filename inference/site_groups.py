@@ -22,10 +22,13 @@ from binn_prob.inference.lanes import BatchedModel, Course, Lanes, Record, advan
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Arrays", "IndependentSites", "SiteGroups", "groups"]
+__all__ = ["Arrays", "IndependentSites", "SiteGroups", "groups", "observations", "padding"]
 
 Arrays = dict[str, Any]
 """Arrays by name, each with the site first."""
+
+_FEWEST = 8
+"""Observations up to which sites count as alike"""
 
 _WINDOWS = 4
 """Parts of a warm-up: after each but the last the chains learn centre and covariance anew."""
@@ -43,6 +46,18 @@ class IndependentSites(Model, BatchedModel, Protocol):
 
     def draw_scale(self, key: Array, offsets: Array, profiles: Any) -> Array | None:
         """Draw the error scale (site,) given the latent numbers (site, latent); None if the model has none."""
+
+
+def observations(dataset: xr.Dataset) -> np.ndarray:
+    """Return the number of observations up to the last one of each site, (site,), at least 1."""
+    observed = dataset["soc"].notnull().transpose("site", "observation").to_numpy()
+    last = observed.shape[1] - np.argmax(observed[:, ::-1], axis=1)
+    return np.where(observed.any(axis=1), last, 1)
+
+
+def padding(observations: np.ndarray) -> np.ndarray:
+    """Return to how many observations sites are padded that run together, (site,): a power of two."""
+    return np.maximum(1 << np.ceil(np.log2(observations)).astype(int), _FEWEST)
 
 
 def groups(sites: np.ndarray, devices: int, at_once: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -70,9 +85,8 @@ class SiteGroups:
 
     @cached_property
     def observations(self) -> np.ndarray:
-        """Number of observations up to the last one, (site,), at least 1."""
-        observed = self.dataset["soc"].notnull().transpose("site", "observation").to_numpy()
-        return np.maximum(observed.shape[1] - np.argmax(observed[:, ::-1], axis=1), 1)
+        """What :func:`observations` gives of them."""
+        return observations(self.dataset)
 
     def warm_up(
         self, key: Array, lanes: Lanes, group: np.ndarray, course: Course, target: float, *, learn: bool

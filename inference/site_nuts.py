@@ -18,7 +18,7 @@ from binn_prob.errors import InputError
 from binn_prob.inference.base import Fit, Method, Model, Stopwatch
 from binn_prob.inference.checkpoint import Checkpoint
 from binn_prob.inference.lanes import Course, Lanes, Trajectory
-from binn_prob.inference.site_groups import Arrays, IndependentSites, SiteGroups, groups
+from binn_prob.inference.site_groups import Arrays, IndependentSites, SiteGroups, groups, padding
 from binn_prob.results import convergence
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class _Round:
         """
         label = f"{self.method.name}, round {self.turn + 1} of at most {self.method.rounds}, {part}"
         with tqdm(total=len(sites), desc=label, unit="site", disable=not self.progress) as bar:
-            width = np.ceil(np.log2(np.maximum(self.sites.observations[sites], 8)))
+            width = padding(self.sites.observations[sites])
             alike = [sites[width == one] for one in np.unique(width)]
             devices, most = jax.local_device_count(), self.method.sites_at_once
             divided = chain.from_iterable(groups(these, devices, most) for these in alike)

@@ -42,7 +42,7 @@ def _fit(sites: xr.Dataset, folder: Path, cluster: Any, **options: Any) -> Any:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     # what is wrong: arguments, and words of the message
-    "another seed": ({"seed": 4}, "a farm of another fit: seed was 3 and is now 4"),
+    "another seed": ({"seed": 4}, "the farm of another fit: seed was 3 and is now 4"),
     "another option": ({"method": SiteNUTS()}, "method.warmup was 20 and is now 300"),
     "another method": ({"method": "vi"}, "a cluster for the method 'vi'; expected method 'site_nuts'"),
     "an option beside a method": ({"draws": 3}, "options draws beside a method"),

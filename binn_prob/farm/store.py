@@ -13,7 +13,6 @@ A worker that dies leaves at most a unit without its file, which is then compute
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,16 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from binn_prob.errors import InputError
-from binn_prob.files import LOCK, locked, remove_leftovers, replacing
-from binn_prob.provenance import differences
+from binn_prob.claims import IDENTITY, claimed, read_json, write_json
+from binn_prob.files import replacing
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["Store"]
 
-_IDENTITY, _UNITS, _POSTERIOR = "identity.json", "units", "posterior.zarr"
+_KIND, _UNITS, _POSTERIOR = "farm", "units", "posterior.zarr"
 
 
 @dataclass(frozen=True)
@@ -57,16 +55,14 @@ class Store:
             If another process holds it, it is that of another farm, it is that of this one and ``resume`` is false, or
             it holds anything else.
         """
-        with locked(self.folder):
-            remove_leftovers(self.folder)
-            self._refuse_another(json.loads(json.dumps(identity, default=repr)), resume=resume)
+        with claimed(self.folder, identity, _KIND, resume=resume):
             (self.folder / _UNITS).mkdir(exist_ok=True)
             yield
 
     def done(self) -> dict[int, dict[str, Any]]:
         """Return what is said of the units that stand in the store."""
         found = sorted((self.folder / _UNITS).glob("*.json"))
-        return {int(file.stem): _read(file) for file in found}
+        return {int(file.stem): read_json(file, _KIND) for file in found}
 
     def has(self, unit: int) -> bool:
         """Say whether a unit stands in the store."""
@@ -101,8 +97,7 @@ class Store:
             stores.write(stores.opened(self.posterior / name, "r+"), self.place(unit).start, group.to_dataset())
         os.sync()  # else a machine that fails may keep the file of a unit and lose its draws
         content = {**said, "fingerprints": {name: fingerprint(one.to_dataset()) for name, one in tree.children.items()}}
-        with replacing(self.file(unit)) as temporary:
-            temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        write_json(self.file(unit), content)
 
     def finish(self) -> None:
         """Remove what killed workers have left in the Zarr store."""
@@ -111,7 +106,8 @@ class Store:
 
     def identity(self) -> dict[str, Any]:
         """Return everything that determines the draws."""
-        return _read(self.folder / _IDENTITY)
+        found: dict[str, Any] = read_json(self.folder / IDENTITY, _KIND)
+        return found
 
     def _create(self, tree: xr.DataTree) -> None:
         """Make room for all sites, unless another worker is the first to have done so."""
@@ -127,23 +123,6 @@ class Store:
             if not self.posterior.is_dir():
                 raise
 
-    def _refuse_another(self, wanted: Mapping[str, Any], *, resume: bool) -> None:
-        """Refuse a folder that is not that of this farm, and make it so if it is empty."""
-        identity = self.folder / _IDENTITY
-        held = {file.name for file in self.folder.iterdir()} - {LOCK}
-        if held and _IDENTITY not in held:
-            got, expected = f"{self.folder}, which holds {min(held)} and no farm", "an empty folder, or that of a farm"
-            raise InputError(got, expected, "give another folder")
-        if held and not resume:
-            got, expected = f"{self.folder}, which holds a farm already", "an empty or a new folder"
-            raise InputError(got, expected, "resume it, or give another folder")
-        if not held:
-            with replacing(identity) as temporary:
-                temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-        elif changes := differences(_read(identity), wanted):
-            cure = "set that back, or start again in another folder"
-            raise InputError(f"{self.folder}, a farm of another fit: {changes}", "that of the same fit", cure)
-
 
 _OWN = (
     "seed", "created", "wall_seconds", "gradients", "peak_memory", "prediction", "data_fingerprint", "exclusions",
@@ -154,13 +133,3 @@ _OWN = (
 def _shared(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the attributes that all units have alike."""
     return {str(name): value for name, value in attrs.items() if name not in _OWN}
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return content
-    except (OSError, ValueError) as error:
-        got = f"an unusable file {file} ({' '.join(str(error).split())[:120]})"
-        cure = "remove it, and what it stands for is computed again"
-        raise InputError(got, "a file of a farm, as it was written", cure) from None

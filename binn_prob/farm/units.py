@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Farm", "UnitError", "arranged", "fit_units", "packed", "unit_seed"]
 
-_FEWEST = 8
-"""Observations up to which sites count as alike."""
-
 
 @dataclass(frozen=True)
 class Farm:
@@ -54,11 +51,9 @@ def arranged(dataset: xr.Dataset) -> np.ndarray:
     Sites with about as many observations are neighbours, in the order of the data set: they run as one program, and the
     others need not carry their padding.
     """
-    import numpy as np
+    from binn_prob.inference.site_groups import observations, padding
 
-    observed = dataset["soc"].notnull().transpose("site", "observation").to_numpy()
-    number = np.where(observed.any(axis=1), observed.shape[1] - np.argmax(observed[:, ::-1], axis=1), 0)
-    return np.argsort(np.ceil(np.log2(np.maximum(number, _FEWEST))), kind="stable")
+    return padding(observations(dataset)).argsort(kind="stable")
 
 
 def unit_seed(seed: int, first: Any) -> int:
