@@ -43,7 +43,7 @@ def sites() -> xr.Dataset:
 def cluster() -> Iterator[ClusterSettings]:
     """A scheduler and a worker in this process."""
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None,
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0",
         silence_logs=logging.CRITICAL,
     ) as started:  # fmt: skip
         yield ClusterSettings(address=started.scheduler_address, sites_per_unit=2, retries=1)

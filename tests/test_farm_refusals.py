@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -82,8 +83,10 @@ def test_a_cluster_that_is_not_there(sites: xr.Dataset, tmp_path: Path, monkeypa
         _fit(sites, tmp_path / "farm", "slurm")
 
 
-def test_slurm_is_asked_for_the_jobs_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_is_asked_for_the_jobs_of_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: dict[str, Any] = {}
+    sbatch = tmp_path / "sbatch"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
 
     class Jobs:
         def __init__(self, **options: Any) -> None:
@@ -94,11 +97,28 @@ def test_slurm_is_asked_for_the_jobs_of_the_settings(monkeypatch: pytest.MonkeyP
         def adapt(self, **options: int) -> None:
             asked.update(options)
 
+        def job_script(self) -> str:
+            return "#!/bin/sh\n# of 100 workers"
+
+        def close(self) -> None:
+            asked["closed"] = True
+
     monkeypatch.setattr("dask_jobqueue.SLURMCluster", Jobs)
+    sbatch.write_text(f'#!/bin/sh\ncat > {tmp_path}/script; echo "$@" >> {tmp_path}/script\n', encoding="utf-8")
+    sbatch.chmod(0o755)
     clusters._slurm(ClusterSettings(address="slurm", workers=100, slurm={"queue": "long", "cores": 16}))
     assert asked == {"queue": "long", "cores": 16, "processes": 16, "memory": "4GB", "minimum": 100, "maximum": 100}
     with pytest.raises(bp.InputError, match=r"cluster.slurm .*unexpected que"):
         clusters._slurm(ClusterSettings(address="slurm", slurm={"que": "long"}))
+    assert (tmp_path / "script").read_text(encoding="utf-8") == "#!/bin/sh\n# of 100 workers--test-only\n"
+
+    sbatch.write_text("#!/bin/sh\necho sbatch: error: no such queue >&2; exit 1\n", encoding="utf-8")
+    with pytest.raises(bp.InputError, match=r"does not take \(sbatch: error: no such queue\).*correct cluster.slurm"):
+        clusters._slurm(ClusterSettings(address="slurm"))
+    assert asked["closed"]
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    with pytest.raises(bp.InputError, match="where sbatch cannot be called"):
+        clusters._slurm(ClusterSettings(address="slurm"))
 
 
 def test_tasks_become_as_long_as_is_wanted() -> None:

@@ -22,7 +22,7 @@ from binn_prob.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "examples" / "studies"
-SHARED = {"study", "ways", "pages", "first_stage", "monthly_program"}
+SHARED = {"study", "ways", "pages", "first_stage", "monthly_program", "training_task"}
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
 
 
@@ -245,6 +245,18 @@ def test_the_cost_of_the_protocol_is_that_of_its_solutions(study: ModuleType) ->
     assert lines[efficiency.HMC]["seconds"] == 1.0
 
 
+def test_steps_of_many_processes_are_modelled_from_three(study: ModuleType) -> None:
+    """A constant, what falls with the number of processes, and what it costs to agree, once for each doubling."""
+    import national_rehearsal
+
+    constant, of_all, agreeing = 0.01, 0.2, 0.03
+    shared = [("one process on a core", 500), ("one process on a core", 1000), ("two processes, a core each", 1000)]
+    seconds = [constant + of_all / 2, constant + of_all, constant + of_all / 2 + agreeing]
+    steps = pd.DataFrame({"value": seconds}, pd.MultiIndex.from_tuples(shared, names=["shared", "sites"]))
+    expected = [constant + of_all / number + doublings * agreeing for number, doublings in ((1, 0), (2, 1), (16, 4))]
+    assert national_rehearsal.step_model(steps, np.array([1, 2, 16])).tolist() == pytest.approx(expected)
+
+
 def test_a_training_step_is_set_against_the_published_one(study: ModuleType) -> None:
     import efficiency
 
@@ -312,6 +324,10 @@ class TestEfficiency(SmallRun):
 
 class TestMCDropout(SmallRun):
     name = "mc_dropout"
+
+
+class TestNationalRehearsal(SmallRun):
+    name = "national_rehearsal"
 
 
 class TestProdaSampler(SmallRun):

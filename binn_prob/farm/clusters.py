@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -130,6 +131,11 @@ def _slurm(settings: ClusterSettings) -> Any:
     """Return a cluster of jobs of SLURM, with one worker of one thread to each of their cores.
 
     A job that ends, because it was pre-empted or its time was over, is followed by another.
+
+    Raises
+    ------
+    InputError
+        If there is no such argument, or SLURM would not take such a job.
     """
     from dask import config
     from dask_jobqueue import SLURMCluster
@@ -141,6 +147,29 @@ def _slurm(settings: ClusterSettings) -> Any:
     except (TypeError, ValueError) as error:
         got = f"cluster.slurm {settings.slurm} ({' '.join(str(error).split())[:120]})"
         raise InputError(got, "arguments of dask_jobqueue.SLURMCluster", "correct cluster.slurm") from None
+    try:
+        _refuse_jobs(cluster.job_script())
+    except InputError:
+        cluster.close()
+        raise
     workers = settings.workers or _SLURM_WORKERS
     cluster.adapt(minimum=workers, maximum=workers)
     return cluster
+
+
+def _refuse_jobs(script: str) -> None:
+    """Refuse jobs that SLURM would not take: Dask would wait for their workers for ever.
+
+    Raises
+    ------
+    InputError
+        With what SLURM has said.
+    """
+    try:
+        asked = subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True, check=False)
+    except OSError as error:
+        got = f"cluster 'slurm' where sbatch cannot be called ({error.strerror})"
+        raise InputError(got, "a machine from which SLURM takes jobs", "go there, or choose --cluster local") from None
+    if asked.returncode:
+        got = f"a job that SLURM does not take ({' '.join(asked.stderr.split())[:200]})"
+        raise InputError(got, "one that it takes", "correct cluster.slurm")

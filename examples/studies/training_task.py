@@ -1,0 +1,87 @@
+"""One of several processes that train one network together, each on cores of its own: how long a step takes.
+
+:func:`together` starts them and returns what the first one has measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+__all__ = ["main", "together"]
+
+
+def together(processes: int, **asked: Any) -> list[float]:
+    """Return the seconds of a training step, as often as was asked for, of so many processes on one machine.
+
+    Raises
+    ------
+    RuntimeError
+        If one of them fails, with what it has said.
+    """
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        address = f"localhost:{one.getsockname()[1]}"
+    commands = (
+        [sys.executable, __file__, json.dumps({"number": number, "processes": processes, "address": address, **asked})]
+        for number in range(processes)
+    )
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    running = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    said = [one.communicate() for one in running]
+    if any(one.returncode for one in running):
+        raise RuntimeError("\n".join(errors for _, errors in said))
+    last = said[0][0].splitlines()[-1]
+    return [float(seconds) for seconds in json.loads(last)]
+
+
+def main(
+    number: int,
+    processes: int,
+    address: str,
+    data: str,
+    sites: int,
+    cores: int,
+    devices: int,
+    few: int,
+    more: int,
+    repeats: int,
+    seed: int,
+) -> None:
+    """Print how long a step takes: the difference of trainings of different length, by that of their lengths."""
+    there = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {there[(number * cores + core) % len(there)] for core in range(cores)})  # JAX counts them
+    import jax
+
+    from binn_prob.devices import sharing, use_device
+
+    if processes > 1:
+        jax.distributed.initialize(address, processes, number)
+    shared = devices if devices > 1 else None
+    use_device("cpu", None, shared=shared, distributed=processes > 1)
+
+    import binn_prob as bp
+
+    dataset = bp.data.load(data).isel(site=slice(sites))
+
+    def seconds(steps: int) -> float:
+        how: dict[str, Any] = {"steps": steps, "patience": None, "draws": 2}
+        return bp.fit("binn", dataset, "vi", seed=seed, progress=False, **how).wall_seconds
+
+    with sharing(shared, distributed=processes > 1):
+        found = [(seconds(more) - seconds(few)) / (more - few) for _ in range(repeats)]
+    if number == 0:
+        print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    main(**json.loads(sys.argv[1]))
