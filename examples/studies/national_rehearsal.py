@@ -85,7 +85,7 @@ def cases(small: bool) -> list[Case]:
     ]
     return found + [
         Case(f"farm of {workers}, units of {unit}", farm, {"workers": workers, "sites_per_unit": unit, **farmed})
-        for workers, unit in ([(1, 2), (2, 2)] if small else [(1, UNITS[-1]), *((2, unit) for unit in UNITS)])
+        for workers, unit in ([(2, 2)] if small else [(1, UNITS[-1]), *((2, unit) for unit in UNITS)])
     ]
 
 
@@ -233,7 +233,7 @@ def steps_of(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the seconds of a step and their error by how it is shared out and number of sites."""
     chosen = rows[rows["measure"] == "step_seconds"]
     shared = chosen["case"].str.partition(", ")[2]
-    return chosen.assign(shared=shared).set_index(["shared", "sites"])[["value", "error"]].sort_index(level="sites")
+    return chosen.assign(shared=shared).set_index(["shared", "sites"])[["value", "error"]].astype(float)
 
 
 def steps_table(steps: pd.DataFrame) -> pd.DataFrame:
