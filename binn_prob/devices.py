@@ -10,12 +10,13 @@ from typing import Any, Literal
 from binn_prob.errors import InputError
 from binn_prob.precision import ENVIRONMENT_VARIABLE, Precision, chosen_precision, use_precision
 
-__all__ = ["Device", "Shared", "is_first_process", "processes", "sharing", "use_device", "useful_devices"]
+__all__ = ["Device", "Shared", "cores", "is_first_process", "processes", "sharing", "use_device", "useful_devices"]
 
 Device = Literal["auto", "cpu", "gpu"]
 
 Shared = int | Literal["all"]
-"""Among how many devices sites are shared out: a number, or all that there are, on a CPU one to a core"""
+"""Among how many devices sites are shared out: a number, or all that there are, on a CPU one to a core, or to a chain
+where there are more of those"""
 
 _OTHER_DEVICE = {
     "cpu": "start a new process, for JAX keeps the device it has started on",
@@ -30,10 +31,10 @@ def useful_devices(methods: Collection[Any]) -> int:
     """
     shared = [getattr(one, "needs_independent_sites", False) for one in methods]
     chains = [getattr(one, "chains", 1) for one in methods]
-    return max(_cores() if sites else number for sites, number in zip(shared, chains, strict=True))
+    return max(cores() if sites else number for sites, number in zip(shared, chains, strict=True))
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -88,7 +89,7 @@ def use_device(
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")
     with suppress(RuntimeError):  # JAX has started, and keeps the devices that it has
-        asked = _cores() if shared == "all" else shared or 1
+        asked = cores() if shared == "all" else shared or 1
         jax.config.update("jax_num_cpu_devices", max(devices, asked))
     if distributed and not jax.distributed.is_initialized():
         try:

@@ -9,13 +9,16 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from binn_prob.errors import InputError
 
-__all__ = ["LOCK", "locked", "remove_leftovers", "replacing", "reserved", "room_for"]
+__all__ = ["LOCK", "is_unused", "locked", "remove_leftovers", "replacing", "reserved", "room_for"]
 
 LOCK = "lock"
 """Name of the file by which a process holds a folder."""
+
+_TEMPORARY = ".*.part"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The disk, the user's share of it, or the largest file that the user may write is full."""
@@ -35,7 +38,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if not path.absolute().parent.is_dir():
         raise InputError(f"a path in a missing folder, {path}", "an existing folder", "make the folder first")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")  # processes of other machines may write beside
     try:
         with room_for(path):
             yield temporary
@@ -134,7 +137,12 @@ def reserved(path: Path, size: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
+def is_unused(folder: Path) -> bool:
+    """Say whether a folder holds no file but locks, and what killed processes left under temporary names."""
+    return all(one.is_dir() or one.name == LOCK or one.match(_TEMPORARY) for one in folder.rglob("*"))
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left under temporary names; no other process may be writing to the folder."""
-    for one in list(folder.rglob(".*.part")):
+    for one in list(folder.rglob(_TEMPORARY)):
         _removed(one)

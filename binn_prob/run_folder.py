@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from binn_prob.devices import is_first_process, processes
 from binn_prob.errors import InputError
-from binn_prob.files import LOCK
+from binn_prob.files import LOCK, is_unused
 from binn_prob.provenance import differences
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def run_folder(name: str, out: str | Path | None = None, *, resume: bool = False
     if held and not resume:
         cure = "give another --out or empty it; or, to finish the run that it holds, add --resume"
         raise InputError(f"{folder}, which is not empty", "an empty or a new folder", cure)
-    if held and not (folder / "settings.yaml").is_file():
+    if held and not (folder / "settings.yaml").is_file() and not is_unused(folder):  # killed before it was written
         raise InputError(
             f"{folder}, which holds no run", "the folder of a run, with its settings.yaml", "correct --out"
         )

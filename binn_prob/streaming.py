@@ -62,7 +62,8 @@ def predict(
     memory : float
         For the sites at hand [GiB]; the process itself and the fit come on top, and 8 bytes a site for their ids.
     resume : bool
-        Go on with a store that was begun, if there is one: chunks that are there are not computed again.
+        Go on with a store that was begun, if there is one: chunks that are there are not computed again.  No other
+        process may be writing to it.
     progress : bool
         Show bars.
 

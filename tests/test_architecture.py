@@ -119,7 +119,7 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("devices", ()),
     ("record", ("settings", "results.convergence")),
     ("farm", ("farm.*",)),
-    ("farm.clusters", ("options",)),
+    ("farm.clusters", ("devices", "options")),
     ("farm.store", ("claims", "stores", "data")),
     ("farm.units", ("farm.store", "devices", "inference.base", "inference.site_groups", "results.convergence")),
     ("farm.fitted", ("farm.store", "data", "inference", "results.convergence", "saved")),

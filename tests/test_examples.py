@@ -115,7 +115,6 @@ class SmallRun:
         if self.example.needs_new_york:
             monkeypatch.setenv("BINN_PROB_DATA", str(request.getfixturevalue("new_york_folder")))
         monkeypatch.setenv("BINN_PROB_EXAMPLE", "small")
-        monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")  # most of a small run is compilation
         monkeypatch.delenv("MPLBACKEND", raising=False)  # figures appear in the notebook
         notebook = jupytext.read(self.example.script)
         resources = {"metadata": {"path": str(tmp_path)}}

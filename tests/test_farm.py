@@ -150,6 +150,17 @@ def test_what_is_there_is_not_fitted_again(
     assert fitted_now == [1]
 
 
+def test_a_worker_with_other_software_computes_nothing(
+    sites: xr.Dataset, cluster: ClusterSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its draws would not be those of the others."""
+    with monkeypatch.context() as patched:
+        patched.setattr("binn_prob.farm.sites.versions", lambda: units.versions() | {"jax": "0.1"})
+        with pytest.raises(FitError, match=r"a worker with other software: jax was '0\.1' and is now"):
+            _fit(sites, tmp_path / "farm", cluster)
+    assert not list((tmp_path / "farm" / "units").iterdir())
+
+
 def test_a_unit_that_fails_is_tried_again_and_costs_no_other(
     sites: xr.Dataset, cluster: ClusterSettings, farmed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,11 @@ from quick_soil import replace_the_soil
 import binn_prob as bp
 from binn_prob import cli
 from binn_prob.files import locked
+from binn_prob.fitting import identity
+from binn_prob.inference import NUTS, SiteNUTS
+from binn_prob.provenance import differences
 from binn_prob.results import storage
+from binn_prob.run_folder import run_folder
 
 METHODS: dict[str, dict[str, Any]] = {
     "laplace": {"draws": 8, "steps": 1100, "patience": None},
@@ -249,6 +253,27 @@ def test_a_second_process_is_refused(refused: Callable[..., None]) -> None:
 def test_an_empty_folder_can_be_resumed() -> None:
     Path("out").mkdir()
     assert cli.main([*QUICK, "--resume", "--allow-unconverged"]) == 0
+
+
+def test_a_run_killed_before_its_settings_were_written_can_be_resumed(refused: Callable[..., None]) -> None:
+    Path("out/checkpoints").mkdir(parents=True)
+    Path("out/checkpoints/lock").touch()
+    Path("out/.settings.yaml.0.part").touch()
+    assert run_folder("any", "out", resume=True) == Path("out")
+    Path("out/checkpoints/chains.npz").touch()
+    with pytest.raises(bp.InputError, match="which holds no run"):
+        run_folder("any", "out", resume=True)
+
+
+def test_where_it_computes_is_no_part_of_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless it says which sites are computed together."""
+
+    def known(method: NUTS | SiteNUTS, devices: int) -> dict[str, Any]:
+        monkeypatch.setattr("jax.local_device_count", lambda: devices)
+        return identity(bp.models.BINN(), method, {"seed": 0})
+
+    assert known(NUTS(), 1) == known(NUTS(), 4)
+    assert differences(known(SiteNUTS(), 1), known(SiteNUTS(), 4)) == "devices was 1 and is now 4"
 
 
 def test_a_full_disk_is_one_line_and_can_be_resumed(

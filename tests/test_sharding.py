@@ -18,6 +18,9 @@ pytestmark = pytest.mark.slow
 
 METHODS = {
     "mc_dropout": ("binn", {"steps": 100, "draws": 20, "batch_sites": 4}),
+    "deep_ensemble": ("binn", {"steps": 100, "members": 2, "batch_sites": 4}),
+    "laplace": ("binn", {"steps": 100, "draws": 20}),
+    "sghmc": ("binn", {"chains": 2, "warmup": 10, "draws": 10, "thinning": 2, "start_steps": 100, "batch_sites": 4}),
     "vi": ("binn", {"steps": 100, "draws": 20, "batch_sites": 4}),
     "vi of all sites": ("neural_prior", {"steps": 100, "draws": 20}),
     "nuts": ("binn", {"chains": 2, "warmup": 20, "draws": 20, "max_tree_depth": 3}),
@@ -32,11 +35,12 @@ import numpy as np
 import pytest
 import binn_prob as bp
 from binn_prob import clm5
+from binn_prob.inference.checkpoint import Checkpoint
 from binn_prob.sharding import devices_in_use, site_mesh
 from quick_soil import replace_the_soil
 
 sites = bp.data.load("synthetic", sites=9, seed=0)
-soil, found = clm5.prepare(clm5.Forcing.from_dataset(sites)), {{}}
+soil, found, fits = clm5.prepare(clm5.Forcing.from_dataset(sites)), {{}}, []
 parameters = clm5.physical(np.random.default_rng(0).uniform(size=(9, 21)))
 
 def loss(parameters):
@@ -58,8 +62,29 @@ jax.clear_caches()
 for name, (model, options) in {METHODS!r}.items():
     def draws():
         fit = bp.fit(model, sites, name.split()[0], seed=0, progress=False, **options)
+        fits.append(fit)
         return np.concatenate([np.ravel(draws) for _, draws in sorted(fit.draws.items())])
     both(name, draws)
+
+both("prediction", lambda: fits[0].predict(sites.isel(site=slice(5)))["posterior/soc_layer"])
+
+class Killed(BaseException):
+    pass
+
+def mortal(self, name, tree):
+    save(self, name, tree)
+    raise Killed
+
+def moved():
+    folder = f"{{sys.argv[1]}}.{{devices_in_use()}}"
+    options = {{"seed": 0, "progress": False, "steps": 1200, "draws": 20, "checkpoint": folder}}
+    with jax.set_mesh(site_mesh(1)), pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Checkpoint, "save", mortal)
+        bp.fit("binn", sites, "vi", **options)
+    return bp.fit("binn", sites, "vi", resume=True, **options).draws["weights"]
+
+save = Checkpoint.save
+both("moved at a checkpoint", moved)
 with jax.set_mesh(site_mesh()):
     try:
         bp.fit("binn", sites, "nuts", seed=0, progress=False, chains=2, chain_method="parallel")
@@ -87,9 +112,9 @@ def test_the_solver_is_the_same_on_two_devices(found: dict[str, np.ndarray]) -> 
     np.testing.assert_allclose(found["gradient: one"], found["gradient: two"], rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, "prediction", "moved at a checkpoint"])
 def test_draws_are_the_same_on_two_devices(name: str, found: dict[str, np.ndarray]) -> None:
-    """Within rounding, which a chain of gradients carries on."""
+    """Within rounding, which a chain of gradients carries on; also where a fit begun on one goes on on both."""
     one, two = found[f"{name}: one"], found[f"{name}: two"]
     assert one.std() > 0
     np.testing.assert_allclose(two, one, rtol=1e-7, atol=1e-9)

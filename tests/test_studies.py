@@ -298,7 +298,6 @@ class SmallRun:
         capsys: pytest.CaptureFixture[str],
     ) -> None:  # fmt: skip
         monkeypatch.setenv("BINN_PROB_DATA", str(new_york_folder))
-        monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")  # for the processes that some start
         monkeypatch.chdir(tmp_path)
         asked = importlib.import_module(self.name).STUDY
         assert study.run(asked, ["--small"]) == 0

@@ -67,7 +67,8 @@ def sensitivity(
     -------
     xarray.Dataset
         ``local`` (site, quantity, parameter) of :data:`QUANTITIES`, and ``soc_layer`` (site, layer, parameter) of the
-        soil organic carbon of each layer, NaN below bedrock: ``(high - low) d ln(quantity) / d parameter`` [1].
+        soil organic carbon of each layer: ``(high - low) d ln(quantity) / d parameter`` [1].  NaN below bedrock, and
+        for what is 0, as is vertical transport in a single layer.
 
     Raises
     ------
@@ -100,8 +101,8 @@ def _local(parameters: Array, soil: SoilColumn, widths: Array, counted: Array) -
 
     def along(direction: Array) -> tuple[Array, Array]:
         tangent = jnp.broadcast_to(direction, parameters.shape)
-        slopes: tuple[Array, Array] = jax.jvp(logarithms, (parameters,), (tangent,))[1]
-        return slopes
+        (quantities, _), (slopes, of_layers) = jax.jvp(logarithms, (parameters,), (tangent,))
+        return jnp.where(jnp.isfinite(quantities), slopes, jnp.nan), of_layers
 
     every, layers = jax.lax.map(along, jnp.diag(widths))
     return jnp.moveaxis(every, 0, -1), jnp.moveaxis(layers, 0, -1)
@@ -138,7 +139,8 @@ def sobol_indices(
     -------
     xarray.Dataset
         ``first_order`` and ``total_order`` (site, quantity, parameter) of :data:`QUANTITIES` [1], and their standard
-        errors ``first_order_error`` and ``total_order_error``.  NaN for plant carbon input, which no parameter changes.
+        errors ``first_order_error`` and ``total_order_error``.  NaN for plant carbon input, which no parameter changes,
+        and for what is 0, as is vertical transport in a single layer.
 
     Raises
     ------
@@ -199,4 +201,5 @@ def _counted(depth: float) -> Array:
 
 def _logarithms(parameters: Array, pools: Array, soil: SoilColumn, counted: Array) -> Array:
     stock = jnp.sum(soil_organic_carbon(pools) * counted, axis=-1)
-    return jnp.log(jnp.concatenate([stock[:, None], processes_of(parameters, pools, soil)], axis=-1))
+    found = jnp.concatenate([stock[:, None], processes_of(parameters, pools, soil)], axis=-1)
+    return jnp.where(found > 0.0, jnp.log(jnp.where(found > 0.0, found, 1.0)), jnp.nan)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from binn_prob.devices import cores
 from binn_prob.errors import InputError
 from binn_prob.options import one_line
 
@@ -120,9 +120,8 @@ def _local(settings: ClusterSettings) -> Any:
 
     from distributed import LocalCluster
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return LocalCluster(
-        n_workers=settings.workers or cores, threads_per_worker=1, dashboard_address="127.0.0.1:0",
+        n_workers=settings.workers or cores(), threads_per_worker=1, dashboard_address="127.0.0.1:0",
         silence_logs=logging.CRITICAL,
     )  # fmt: skip
 

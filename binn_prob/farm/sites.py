@@ -15,6 +15,7 @@ from binn_prob.farm.fitted import FittedSites
 from binn_prob.farm.store import Store
 from binn_prob.farm.units import Farm, UnitError, arranged, fit_units, packed
 from binn_prob.precision import chosen_precision
+from binn_prob.provenance import versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,9 +100,9 @@ def fit_sites(
     sites = with_observations(validate(dataset))
     origin: dict[str, Any] = {"seed": as_seed(seed), "data_fingerprint": fingerprint(dataset)}
     store = Store(Path(folder).absolute(), sites.sizes["site"], settings.sites_per_unit)
-    farm = Farm(model, method, seed, chosen_precision(), store)
+    farm = Farm(model, method, seed, chosen_precision(), store, versions())
     known = identity(model, method, origin) | {
-        "precision": farm.precision, "device": "cpu", "devices": 1, "sites_per_unit": settings.sites_per_unit
+        "precision": farm.precision, "devices": 1, "sites_per_unit": settings.sites_per_unit
     }  # fmt: skip
     with store.held(known, resume=resume):
         _fit_all(farm, sites, settings, progress, say)
@@ -136,6 +137,8 @@ def _fit_all(farm: Farm, sites: xr.Dataset, settings: ClusterSettings, progress:
     reasons = {}
     with connected(settings) as client:
         say(f"{len(missing)} units of sites to fit, {len(done)} there already; dashboard: {client.dashboard_link}")
+        if not client.nthreads():
+            say("no worker is there yet; waiting for the first")
         with tqdm(total=store.sites, initial=kept, desc=farm.method.name, unit="site", disable=not progress) as bar:
             for unit, reason in _Tasks(client, farm, sites, order, settings.retries).results(missing):
                 if reason is None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from binn_prob.farm.store import Store
 from binn_prob.precision import Precision
+from binn_prob.provenance import differences, versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,8 @@ class Farm:
     seed: int
     precision: Precision
     store: Store
+    versions: Mapping[str, str]
+    """Of the software by which the draws are to be made, see :func:`binn_prob.provenance.versions`"""
 
 
 class UnitError(RuntimeError):
@@ -89,6 +92,8 @@ def fit_units(precision: Precision, task: bytes) -> dict[int, float]:
     os.environ.setdefault("NPROC", "1")  # the threads of JAX on a CPU; it has not started yet, nor read the task
     use_device("cpu", precision)
     farm, units = pickle.loads(task)
+    if changes := differences(farm.versions, versions()):
+        raise UnitError(dict.fromkeys(units, f"a worker with other software: {changes}"))
     seconds, reasons = {}, {}
     for unit, sites in units.items():
         if farm.store.has(unit):

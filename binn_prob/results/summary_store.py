@@ -15,6 +15,7 @@ that a store whose writing was broken off is finished from there; a complete one
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -151,6 +152,7 @@ class SummaryStore:
     def write(self, number: int, table: xr.Dataset) -> None:
         """Write a chunk, and then mark it: a process that is killed before leaves it to be written again."""
         stores.write(self.store, number * self.chunk, table)
+        os.sync()  # else a machine that fails may keep the mark and lose the numbers
         self.store[_WRITTEN][number] = 1
 
     def finish(self) -> None:

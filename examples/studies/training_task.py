@@ -10,7 +10,10 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 __all__ = ["main", "together"]
@@ -32,14 +35,18 @@ def together(processes: int, **asked: Any) -> list[float]:
         for number in range(processes)
     )
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    running = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for command in commands
-    ]
-    said = [one.communicate() for one in running]
-    if any(one.returncode for one in running):
-        raise RuntimeError("\n".join(errors for _, errors in said))
-    last = said[0][0].splitlines()[-1]
+    with ExitStack() as stack:
+        said = [[stack.enter_context(TemporaryFile("w+")) for _ in range(2)] for _ in range(processes)]
+        running = [
+            subprocess.Popen(command, env=environment, stdout=answer, stderr=complaint)
+            for command, (answer, complaint) in zip(commands, said, strict=True)
+        ]
+        failed = [one.wait() for one in running]  # all of them, for one alone would wait for the others
+        for file in chain.from_iterable(said):
+            file.seek(0)
+        if any(failed):
+            raise RuntimeError("\n".join(complaint.read() for _, complaint in said))
+        last = said[0][0].read().splitlines()[-1]
     return [float(seconds) for seconds in json.loads(last)]
 
 

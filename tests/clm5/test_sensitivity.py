@@ -114,6 +114,16 @@ def test_the_same_seed_gives_the_same_indices(forcing: Forcing, indices: xr.Data
     xr.testing.assert_equal(sobol_indices(forcing, samples=64, repeats=2), indices)
 
 
+def test_what_is_zero_has_no_logarithm(make_forcing: MakeForcing, units: Array) -> None:
+    """Nothing mixes in a single layer; what else there is to say is said."""
+    forcing = make_forcing(SITES, seed=1, bedrock_layer=np.ones(SITES, int))
+    slopes = sensitivity(physical(units), forcing)["local"]
+    total = sobol_indices(forcing, samples=16, repeats=2)["total_order"]
+    for found in (slopes, total):
+        assert found.sel(quantity="vertical_transport_rate").isnull().all()
+        assert np.isfinite(found.sel(quantity=["soil_organic_carbon", "environmental_modifier"])).all()
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
