@@ -157,10 +157,11 @@ def sobol_indices(
         raise InputError(f"repeats {repeats}", "at least 2", "give more, for the error is that over them")
     soil, counted = prepare(forcing, column), _counted(depth)
     shape = (soil.active.shape[-1], len(QUANTITIES), len(NAMES))
-    varies = np.broadcast_to((np.array(QUANTITIES) != PROCESS_NAMES[0])[:, None], shape)
+    varies = np.broadcast_to(np.array(QUANTITIES) != PROCESS_NAMES[0], shape[:2]).copy()
 
     def quantities(units: np.ndarray) -> np.ndarray:
         sampled = np.array(_sampled(physical(units.T, ranges_name), soil, counted))  # a copy: SciPy writes into it
+        np.logical_and(varies, np.isfinite(sampled).all(axis=0), out=varies)
         return sampled.reshape(len(units.T), -1).T
 
     found: dict[str, Any] = {"first_order": [], "total_order": []}
@@ -170,7 +171,7 @@ def sobol_indices(
                 func=quantities, n=samples, dists=[stats.uniform()] * len(NAMES), rng=generator
             )
         for name, listed in found.items():
-            listed.append(np.where(varies, getattr(indices, name).reshape(shape), np.nan))
+            listed.append(np.where(varies[..., None], getattr(indices, name).reshape(shape), np.nan))
     dimensions = ("site", "quantity", "parameter")
     means = {name: (dimensions, np.mean(listed, axis=0)) for name, listed in found.items()}
     errors = {
