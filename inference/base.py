@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Fit", "FitError", "Method", "Model", "Stopwatch", "prepared"]
 
+_JUDGED_AT_ONCE = 2**20
+"""Draws times sites that are judged at a time, which takes some gigabytes"""
+
 
 class FitError(RuntimeError):
     """A method could not fit the model: numbers stopped being finite.  The message says what to change."""
@@ -170,8 +173,12 @@ class Fit:
         if self.judged is not None:
             return self.judged
         # What is judged are chains of parameters and processes, or else what was recorded of the fit as a whole.
+        number = self.dataset.sizes["site"] if self.markov_chain else 1
+        chains, draws = next(iter(self.draws.values())).shape[:2]
+        at_once = max(1, _JUDGED_AT_ONCE // (chains * draws))
+        parts = (slice(first, min(first + at_once, number)) for first in range(0, number, at_once))
         sites = self.dataset.isel(observation=slice(1))
-        return convergence.verdict(self.predict(sites if self.markov_chain else sites.isel(site=slice(1))))
+        return convergence.verdict_of_parts(self.predict(sites.isel(site=part)) for part in parts)
 
     def predict(self, dataset: xr.Dataset, key: Array | None = None) -> xr.DataTree:
         """Return the posterior and the posterior predictive at any sites.

@@ -254,7 +254,9 @@ def test_steps_of_many_processes_are_modelled_from_three(study: ModuleType) -> N
     seconds = [constant + of_all / 2, constant + of_all, constant + of_all / 2 + agreeing]
     steps = pd.DataFrame({"value": seconds}, pd.MultiIndex.from_tuples(shared, names=["shared", "sites"]))
     expected = [constant + of_all / number + doublings * agreeing for number, doublings in ((1, 0), (2, 1), (16, 4))]
-    assert national_rehearsal.step_model(steps, np.array([1, 2, 16])).tolist() == pytest.approx(expected)
+    assert national_rehearsal.step_model(steps, np.array([1, 2, 16]), 1000).tolist() == pytest.approx(expected)
+    of_more = national_rehearsal.step_model(steps, np.array([16]), 4000)
+    assert of_more.tolist() == pytest.approx([constant + 4 * of_all / 16 + 4 * agreeing])
 
 
 def test_a_training_step_is_set_against_the_published_one(study: ModuleType) -> None:

@@ -12,7 +12,7 @@ sampling, JMLR 25(72) (k-hat).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from binn_prob.results.posterior import group, is_markov_chain
 
 __all__ = [
     "BARS", "Bar", "Convergence", "Verdict", "by_site", "draws_of", "has_chains", "measures", "of_sites", "summarise",
-    "verdict",
+    "verdict", "verdict_of_parts",
 ]  # fmt: skip
 
 
@@ -112,6 +112,18 @@ def verdict(tree: xr.DataTree) -> Verdict:
     Where sites have chains of their own each is judged by itself, and the reasons say how many miss a bar.
     """
     return summarise(tree).verdict
+
+
+def verdict_of_parts(parts: Iterable[xr.DataTree]) -> Verdict:
+    """Return what :func:`verdict` does of a posterior that comes in parts, of some of its sites each."""
+    trees, measured, sites = [], [], []
+    for tree in parts:
+        of_part = measures(tree) if has_chains(tree) else None
+        trees = trees or [tree]  # what is not of sites is the same in all
+        measured += [] if of_part is None else [of_part]
+        sites += [_by_site(tree, of_part)] if _has_own_chains(tree) else []
+    found = _overall(trees[0], xr.concat(measured, "quantity") if measured else None)
+    return _judged(trees[0], found, xr.concat(sites, "site") if sites else None)
 
 
 def summarise(tree: xr.DataTree) -> Convergence:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 SITES, CELLS = 25_925, 20_000
 """Profiles of the conterminous United States in BINN's study, and cells of a grid of 0.3 degrees"""
+THIRD = 3
+"""Part of the sites whose steps are timed; what a step takes is in proportion to them"""
 METHODS = ("MC dropout, batches", "VI, batches", "deep ensemble, batches")
 DRAWS = {"mc_dropout": 200, "vi": 200}
 """Method → its draws; an ensemble has 20 members"""
@@ -81,7 +83,7 @@ def cases(small: bool) -> list[Case]:
     shared = (ALONE, BOTH) if small else tuple(TOGETHER)
     found += [
         Case(f"step of {number:,} sites, {name}", step, {"sites": number, **TOGETHER[name], **few})
-        for name, number in ((ALONE, sites // 2), *((name, sites) for name in shared))
+        for name, number in ((ALONE, sites // THIRD // 2), *((name, sites // THIRD) for name in shared))
     ]
     return found + [
         Case(f"farm of {workers}, units of {unit}", farm, {"workers": workers, "sites_per_unit": unit, **farmed})
@@ -141,7 +143,7 @@ def stage(found: dict[tuple[str, str], Score], name: str) -> Iterator[None]:
 
 
 def step(folder: Path, processes: int, cores: int, sites: int, repeats: int, seed: int, **how: int) -> pd.DataFrame:
-    """Return the time of a step of variational inference over all sites."""
+    """Return the time of a step of training over all of some sites."""
     data = str(landscape(folder / "sites.zarr", sites, seed))
     taken = np.array(together(processes, data=data, sites=sites, cores=cores, repeats=repeats, seed=seed, **how))
     error = taken.std(ddof=1) / np.sqrt(repeats) if repeats > 1 else math.nan
@@ -178,11 +180,12 @@ def page(rows: pd.DataFrame) -> Page:
     tables = {
         f"{sites:,} sites from end to end: seconds, and the largest memory of the process": stages(rows, ways),
         "Held-out sites, against their known truth": qualities(rows, ways),
-        "A step of variational inference over all sites": steps_table(steps),
+        "A step of training over a third of the sites, and over half of that": steps_table(steps),
         "Sites by themselves, by default settings, on the workers of one machine": farms,
         "Modelled, not measured: more such cores": modelled,
     }
     half, one, two = (*steps.loc[ALONE, "value"], *steps.loc[BOTH, "value"])
+    nuts = NUTS_GRADIENTS * float(step_model(steps, np.array([2]), sites)[0])
     findings = [
         (
             f"Two processes take {share(two / one)} of the time of one for the same sites (strong "
@@ -190,11 +193,11 @@ def page(rows: pd.DataFrame) -> Page:
         ),
         (
             f"What does not fit: NUTS would take up to {NUTS_GRADIENTS:,} gradients over all sites, "
-            f"{NUTS_GRADIENTS * two / DAY:,.0f} days; every site by itself {a_site * sites / 2 / HOUR:,.0f} hours on "
-            "two cores."
+            f"{nuts / DAY:,.0f} days on two cores; every site by itself {a_site * sites / 2 / HOUR:,.0f} hours on "
+            "them."
         ),
     ]
-    return Page(tables, {"Time by stage, and modelled steps": draw(rows, ways, steps)}, findings)
+    return Page(tables, {"Time by stage, and modelled steps": draw(rows, ways, steps, sites)}, findings)
 
 
 def _of(rows: pd.DataFrame, name: str) -> pd.Series:
@@ -263,16 +266,17 @@ def farms_of(rows: pd.DataFrame) -> pd.DataFrame:
     return table.set_index("workers")
 
 
-def step_model(steps: pd.DataFrame, processes: np.ndarray) -> np.ndarray:
-    """Return modelled seconds of a step over all sites by so many processes.
+def step_model(steps: pd.DataFrame, processes: np.ndarray, sites: int) -> np.ndarray:
+    """Return modelled seconds of a step over so many sites by so many processes.
 
-    What one takes falls with the number of processes but for a constant, both from its two numbers of sites; agreeing
-    costs what two take more than that, once for each doubling, as a tree of messages does.
+    What one takes is a constant, and a part that is in proportion to its sites, both from its two numbers of sites;
+    agreeing costs what two take more than that, once for each doubling, as a tree of messages does.
     """
     half, one, two = (float(seconds) for seconds in (*steps.loc[ALONE, "value"], *steps.loc[BOTH, "value"]))
     constant = max(2 * half - one, 0.0)
+    of_a_site = (one - constant) / steps.loc[ALONE].index.max()
     agreeing = max(two - half, 0.0)
-    return constant + (one - constant) / processes + agreeing * np.log2(processes)
+    return constant + of_a_site * sites / processes + agreeing * np.log2(processes)
 
 
 def extrapolated(steps: pd.DataFrame, a_site: float, sites: int) -> pd.DataFrame:
@@ -280,7 +284,7 @@ def extrapolated(steps: pd.DataFrame, a_site: float, sites: int) -> pd.DataFrame
     columns = {}
     for cores in CORES:
         processes = cores * np.array(NODES)
-        seconds = step_model(steps, processes)
+        seconds = step_model(steps, processes, sites)
         columns[f"milliseconds a step, {cores} cores a node"] = [f"{1e3 * one:.0f}" for one in seconds]
         columns[f"days of NUTS, {cores} cores"] = [f"{NUTS_GRADIENTS * one / DAY:.1f}" for one in seconds]
         columns[f"hours of a farm, {cores} cores"] = [f"{a_site * sites / one / HOUR:.2g}" for one in processes]
@@ -288,8 +292,8 @@ def extrapolated(steps: pd.DataFrame, a_site: float, sites: int) -> pd.DataFrame
 
 
 @styled
-def draw(rows: pd.DataFrame, ways: list[str], steps: pd.DataFrame) -> Figure:
-    """Draw the seconds of every stage, and the modelled time of a step."""
+def draw(rows: pd.DataFrame, ways: list[str], steps: pd.DataFrame, sites: int) -> Figure:
+    """Draw the seconds of every stage, and the modelled time of a step over all sites."""
     figure, axes = panels(1, 2, (4.2, 2.8))
     left, right = axes[0]
     shades = np.linspace(0.85, 0.25, len(STAGES))
@@ -304,9 +308,13 @@ def draw(rows: pd.DataFrame, ways: list[str], steps: pd.DataFrame) -> Figure:
     left.set_xlabel("seconds")
     legend(figure, left)
     processes = np.arange(1, CORES[-1] * NODES[-1] + 1)
-    right.plot(processes, 1e3 * step_model(steps, processes), color="black", label="model")
+    timed = int(steps.loc[ALONE].index.max())
+    for number, line in ((sites, "-"), (timed, "--")):
+        label = f"model, {number:,} sites"
+        right.plot(processes, 1e3 * step_model(steps, processes, number), line, color="black", label=label)
     measured = (steps.loc[ALONE, "value"].iloc[-1], steps.loc[BOTH, "value"].iloc[-1])
-    right.plot((1, 2), 1e3 * np.array(measured), "o", color=look("VI")["color"], label="measured")
+    colour = look("MC dropout")["color"]
+    right.plot((1, 2), 1e3 * np.array(measured), "o", color=colour, label=f"measured, {timed:,} sites")
     right.set_xscale("log", base=2)
     right.set_yscale("log")
     right.set_xlabel("processes, a core each")

@@ -84,7 +84,7 @@ def main(
 
     def seconds(steps: int) -> float:
         how: dict[str, Any] = {"steps": steps, "patience": None, "draws": 2}
-        return bp.fit("binn", dataset, "vi", seed=seed, progress=False, **how).wall_seconds
+        return bp.fit("binn", dataset, "mc_dropout", seed=seed, progress=False, **how).wall_seconds
 
     with sharing(shared, distributed=processes > 1):
         seconds(few)

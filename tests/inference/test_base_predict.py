@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import jax
@@ -15,8 +15,10 @@ from scipy import stats
 from binn_prob.clm5 import NAMES
 from binn_prob.clm5.parameters import ranges
 from binn_prob.errors import InputError
+from binn_prob.inference import base
 from binn_prob.inference.base import Fit
 from binn_prob.models import BINN, NeuralPrior, ProdaLikelihood, SiteModel, at_defaults
+from binn_prob.results import convergence
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("soil_that_costs_nothing")]
 
@@ -40,19 +42,35 @@ class FromThePrior:
 @pytest.fixture(scope="module")
 def fits(split):
     """A fit of every model whose draws are its prior's."""
-    made: dict[str, Fit] = {}
+    made: dict[tuple[str, int], Fit] = {}
 
-    def get(name: str) -> Fit:
-        if name not in made:
+    def get(name: str, draws: int = 3) -> Fit:
+        if (name, draws) not in made:
             model, train = MODELS[name], split[0]
             encoding = model.encode(train)
             profiles = model.prepare(train, encoding).without_observations()
-            drawn = jax.jit(Predictive(model, num_samples=6, batch_ndims=1))(jax.random.key(0), profiles)
-            latent = {site: drawn[site].reshape(2, 3, *drawn[site].shape[1:]) for site in drawn if site in LATENTS}
-            made[name] = Fit(FromThePrior(), model, train, encoding, latent, jax.random.key(1), 0.0)
-        return made[name]
+            drawn = jax.jit(Predictive(model, num_samples=2 * draws, batch_ndims=1))(jax.random.key(0), profiles)
+            latent = {site: drawn[site].reshape(2, draws, *drawn[site].shape[1:]) for site in drawn if site in LATENTS}
+            made[name, draws] = Fit(FromThePrior(), model, train, encoding, latent, jax.random.key(1), 0.0)
+        return made[name, draws]
 
     return get
+
+
+@pytest.mark.parametrize("name", ["binn", "site"])
+def test_many_sites_are_judged_in_parts(name, fits, monkeypatch):
+    """As all at once: chains of a network by their worst quantity anywhere, those of single sites one by one."""
+    draws = 10
+    made = replace(fits(name, draws), markov_chain=True)
+    number = made.dataset.sizes["site"]
+    if name == "site":
+        made = replace(made, sample_stats={"diverging": np.arange(2 * draws * number).reshape(2, draws, -1) % 7 == 0})
+    whole = convergence.verdict(made.posterior())
+    assert len(whole.reasons) >= 3
+    assert any("divergent" in one for one in whole.reasons) == (name == "site")
+    monkeypatch.setattr(base, "_JUDGED_AT_ONCE", 3 * 2 * draws)
+    assert number % 3
+    assert made.verdict == whole
 
 
 LATENTS = ("weights", "offsets", "soc_scale")
