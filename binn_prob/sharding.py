@@ -18,7 +18,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from binn_prob.errors import InputError
 
-__all__ = ["SITE", "devices_in_use", "everywhere", "over_sites", "site_mesh"]
+__all__ = ["SITE", "apart", "devices_in_use", "everywhere", "over_sites", "site_mesh"]
 
 SITE = "site"
 """Name of the axis of the mesh"""
@@ -58,6 +58,17 @@ def everywhere(tree: Any) -> Any:
     return jax.lax.with_sharding_constraint(tree, PartitionSpec()) if apart else tree
 
 
+def apart(tree: Any) -> Any:
+    """Keep arrays whose first axis is the site shared out among the devices of the mesh in use, if there is one.
+
+    What is computed of them is then computed where they are, and only what the sites have in common is exchanged.
+    """
+    if devices_in_use() == 1:
+        return tree
+    shared: Any = jax.lax.with_sharding_constraint(tree, PartitionSpec(SITE))
+    return shared
+
+
 def over_sites(function: Callable[..., Any], axes: tuple[int, ...]) -> Callable[..., Any]:
     """Return a function that shares the sites of its arguments out among the devices of the mesh in use.
 
@@ -89,7 +100,7 @@ def over_sites(function: Callable[..., Any], axes: tuple[int, ...]) -> Callable[
         )
         # The recurrences over layers start from constants, which the check of what varies between devices refuses.
         run = jax.shard_map(function, in_specs=places, out_specs=PartitionSpec(SITE), check_vma=False)
-        return jax.tree.map(lambda leaf: leaf[:sites], run(*filled))
+        return apart(jax.tree.map(lambda leaf: leaf[:sites], run(*filled)))
 
     return shared
 

@@ -28,6 +28,7 @@ from binn_prob.models.networks import (
     weight_scales,
 )
 from binn_prob.models.profiles import Profiles, soil_organic_carbon_profiles
+from binn_prob.sharding import apart
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -153,4 +154,4 @@ def _apply(
     network: ParameterNetwork, variables: Any, covariates: Covariates, rate: Array | None, keys: dict[str, Array]
 ) -> Array:
     """Return the outputs of a network (site, count)."""
-    return jnp.asarray(network.apply(variables, covariates, rate, rngs=keys))
+    return apart(jnp.asarray(network.apply(variables, apart(covariates), rate, rngs=keys)))

@@ -116,7 +116,9 @@ def verdict(tree: xr.DataTree) -> Verdict:
 
 def verdict_of_parts(parts: Iterable[xr.DataTree]) -> Verdict:
     """Return what :func:`verdict` does of a posterior that comes in parts, of some of its sites each."""
-    trees, measured, sites = [], [], []
+    trees: list[xr.DataTree] = []
+    measured: list[xr.Dataset] = []
+    sites: list[xr.Dataset] = []
     for tree in parts:
         of_part = measures(tree) if has_chains(tree) else None
         trees = trees or [tree]  # what is not of sites is the same in all

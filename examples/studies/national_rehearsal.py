@@ -81,9 +81,10 @@ def cases(small: bool) -> list[Case]:
         for name, how in ways
     ]
     shared = (ALONE, BOTH) if small else tuple(TOGETHER)
+    timed = sites // THIRD // 2 * 2  # two devices divide them: else they exchange parameters in every step
     found += [
         Case(f"step of {number:,} sites, {name}", step, {"sites": number, **TOGETHER[name], **few})
-        for name, number in ((ALONE, sites // THIRD // 2), *((name, sites // THIRD) for name in shared))
+        for name, number in ((ALONE, timed // 2), *((name, timed) for name in shared))
     ]
     return found + [
         Case(f"farm of {workers}, units of {unit}", farm, {"workers": workers, "sites_per_unit": unit, **farmed})
