@@ -21,7 +21,6 @@ METHODS = {
     "deep_ensemble": ("binn", {"steps": 100, "members": 2, "batch_sites": 4}),
     "laplace": ("binn", {"steps": 100, "draws": 20}),
     "sghmc": ("binn", {"chains": 2, "warmup": 10, "draws": 10, "thinning": 2, "start_steps": 100, "batch_sites": 4}),
-    "vi": ("binn", {"steps": 100, "draws": 20, "batch_sites": 4}),
     "vi of all sites": ("neural_prior", {"steps": 100, "draws": 20}),
     "nuts": ("binn", {"chains": 2, "warmup": 20, "draws": 20, "max_tree_depth": 3}),
 }

@@ -65,7 +65,8 @@ def main(
 ) -> None:
     """Print how long a step takes: the difference of trainings of different length, by that of their lengths.
 
-    What every training begins with, compilation above all, takes as long for a short one; a first one is not counted.
+    What every training begins with, compilation above all, takes as long for a short one; a first one is not counted,
+    unless only one is asked for.
     """
     there = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {there[(number * cores + core) % len(there)] for core in range(cores)})  # JAX counts them
@@ -87,7 +88,8 @@ def main(
         return bp.fit("binn", dataset, "mc_dropout", seed=seed, progress=False, **how).wall_seconds
 
     with sharing(shared, distributed=processes > 1):
-        seconds(few)
+        if repeats > 1:
+            seconds(few)
         found = [(seconds(more) - seconds(few)) / (more - few) for _ in range(repeats)]
     if number == 0:
         print(json.dumps(found))
