@@ -46,12 +46,27 @@ def describe(
     sites: Sites = None,
     data_seed: DataSeed = None,
     folder: Folder = None,
+    screening: Annotated[
+        str | None,
+        typer.Option(help="Of the national profiles: binn, proda, or names of tests with commas. [default: binn]"),
+    ] = None,
+    proda_counts_from: Annotated[
+        int | None,
+        typer.Option(help="Number of the first of the national profiles in PRODA's results, 0 or 1. [default: 0]"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print how many sites and observations there are, what they hold, and what was left out and why."""
     from binn_prob import data
 
-    sites_there = data.load(name, sites=number_or_ids(sites), seed=data_seed or 0, folder=folder)
+    sites_there = data.load(
+        name,
+        sites=number_or_ids(sites),
+        seed=data_seed or 0,
+        folder=folder,
+        screening=screening if screening in (None, "binn", "proda") else screening.split(","),
+        proda_counts_from=proda_counts_from,
+    )
     show_summary(data.describe(sites_there), as_json=as_json)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from binn_prob.data.sources import NAMES, absolute, is_file_name
+from binn_prob.data.sources import NAMES, absolute, is_file_name, screening_of
 from binn_prob.data.splits import Rule
 from binn_prob.devices import Device, Shared
 from binn_prob.errors import InputError
@@ -60,10 +60,19 @@ class DataSettings(_Section):
     """seed of the synthetic sites, or of the choice among the profiles"""
     folder: str | None = None
     """folder with the published files; default: the cache of downloads"""
+    screening: str | list[str] | None = None
+    """which of the national profiles pass: ``binn``, ``proda`` or a list of tests, an empty one for all profiles;
+    default: ``binn``"""
+    proda_counts_from: int | None = None
+    """number of the first of the national profiles in PRODA's results, 0 or 1; default: 0"""
 
     def absolute_folder(self) -> str | None:
         """Return the path of the folder in full, so that it means the same in any other."""
         return None if self.folder is None else str(Path(self.folder).expanduser().absolute())
+
+    def passing(self) -> dict[str, Any]:
+        """Return the screening of these data, its defaults spelled out; empty if they have none."""
+        return screening_of(self.name, self.screening, self.proda_counts_from)
 
     @field_validator("name")
     @classmethod
@@ -82,6 +91,20 @@ class DataSettings(_Section):
             expected = "an integer of at least 2, or a list of at least two ids"
             raise InputError(f"data.sites = {sites!r}", expected, "correct data.sites")
         return sites
+
+    @field_validator("screening", mode="before")
+    @classmethod
+    def _a_word_or_words(cls, screening: Any) -> Any:
+        words = screening if isinstance(screening, list) else [screening]
+        if screening is not None and not all(isinstance(word, str) for word in words):
+            got, expected = f"data.screening = {screening!r}", "'binn', 'proda' or a list of tests"
+            raise InputError(got, expected, "correct data.screening")
+        return screening
+
+    @model_validator(mode="after")
+    def _screening_is_of_these_data(self) -> Self:
+        self.passing()
+        return self
 
 
 class SplitSettings(_Section):
@@ -232,7 +255,8 @@ class Settings(_Section):
         methods = {word: written_out(method) for word, method in self.build_methods().items()}
         return Settings(
             **self.model_dump(include={"name", "seed", *WHERE, "simulation", "split"}),
-            data=self.data.model_dump() | {"name": absolute(self.data.name), "folder": self.data.absolute_folder()},
+            data=self.data.model_dump()
+            | {"name": absolute(self.data.name), "folder": self.data.absolute_folder(), **self.data.passing()},
             first_stage=None if self.first_stage is None else str(Path(self.first_stage).absolute()),
             precision=chosen_precision(self.precision),
             model={"name": self.model.name, "options": written_out(self.build_model())},

@@ -22,6 +22,10 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "fraction above 1": ({"split": {"test_fraction": 1.5}}, ("split.test_fraction = 1.5", "less than 1")),
     "number as text": ({"data": {"sites": "ten"}}, ("data.sites = 'ten'", "integer")),
     "one site": ({"data": {"sites": 1}}, ("data.sites = 1", "at least 2")),
+    "screening of other data": ({"data": {"screening": "proda"}}, ("screening for 'synthetic'", "but for 'national'")),
+    "unknown screening": ({"data": {"name": "national", "screening": ["ohio"]}}, ("screening ['ohio']", "'proda'")),
+    "screening as a number": ({"data": {"screening": [3]}}, ("data.screening = [3]", "a list of tests")),
+    "number to count from": ({"data": {"name": "national", "proda_counts_from": 2}}, ("proda_counts_from 2", "0 or 1")),
     "truth as a number": ({"seed": True}, ("seed = True", "integer")),
     "negative seed": ({"seed": -1}, ("seed = -1", "greater than or equal to 0")),
     "device that is not known": ({"device": "abacus"}, ("device = 'abacus'", "'auto', 'cpu' or 'gpu'")),
@@ -99,6 +103,18 @@ def test_settings_survive_a_file(tmp_path: Path) -> None:
     assert again == settings
     assert again.written_out() == settings
     assert [file.name for file in tmp_path.iterdir()] == ["settings.yaml"]
+
+
+def test_the_screening_of_the_national_profiles_survives_a_file(tmp_path: Path) -> None:
+    for given, spelled_out in (
+        ({}, ("binn", 0)),
+        ({"screening": "proda", "proda_counts_from": 1}, ("proda", 1)),
+        ({"screening": []}, ([], 0)),
+    ):
+        settings = Settings(data={"name": "national", **given}, methods=["vi"]).written_out()
+        again = Settings.from_yaml(settings.to_yaml(tmp_path / "settings.yaml"))
+        assert (again.data.screening, again.data.proda_counts_from) == spelled_out
+    assert Settings(methods=["vi"]).written_out().data.screening is None
 
 
 def test_written_out_settings_leave_no_default_to_a_later_version() -> None:

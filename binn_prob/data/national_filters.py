@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Keeps = NDArray[np.bool_]
 
-__all__ = ["FILTERS", "SCREENINGS", "Filter", "Profiles", "screened"]
+__all__ = ["FILTERS", "SCREENINGS", "Filter", "Profiles", "screened", "tests_of"]
 
 _WOSIS = "wosis_2019_snap_shot"
 _MODEL = "cesm2_clm5_cen_vr_v2"
@@ -127,7 +127,8 @@ class Profiles:
     @cached_property
     def has_parameters(self) -> Keeps:
         """Which profiles PRODA's networks have parameters for, (profile,)."""
-        other = f"say proda_counts_from={1 - self.proda_counts_from}, or {CURE}"
+        number = 1 - self.proda_counts_from
+        other = f"say proda_counts_from={number} (among settings: data.proda_counts_from), or {CURE}"
         return self._rows(proda_results(self.folder)[0] - self.proda_counts_from, "PRODA_Results", other)
 
     def _rows(self, rows: NDArray[np.generic], file: str, cure: str = CURE) -> Keeps:
@@ -223,6 +224,21 @@ SCREENINGS: dict[str, tuple[str, ...]] = {
 """The tests of each study, in order: of BINN's national one, and of the training of PRODA's networks, worldwide."""
 
 
+def tests_of(screening: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return the names of the tests of a screening, in order.
+
+    Raises
+    ------
+    InputError
+        If there is no such screening or test.
+    """
+    names = () if screening is None else SCREENINGS.get(screening) if isinstance(screening, str) else tuple(screening)
+    if names is None or not all(name in FILTERS for name in names):
+        expected = f"{' or '.join(map(repr, SCREENINGS))}, or names among {', '.join(FILTERS)}"
+        raise InputError(f"screening {screening!r}", expected, "choose one of them")
+    return names
+
+
 def screened(profiles: Profiles, screening: str | Iterable[str] | None) -> tuple[NDArray[np.intp], dict[str, int]]:
     """Return the rows of the profiles that pass, and how many each test removes of those that passed the ones before.
 
@@ -231,12 +247,8 @@ def screened(profiles: Profiles, screening: str | Iterable[str] | None) -> tuple
     InputError
         If there is no such screening or test, no profile passes, or a file is not what it must be.
     """
-    names = () if screening is None else SCREENINGS.get(screening) if isinstance(screening, str) else tuple(screening)
-    if names is None or not all(name in FILTERS for name in names):
-        expected = f"{' or '.join(map(repr, SCREENINGS))}, or names among {', '.join(FILTERS)}"
-        raise InputError(f"screening {screening!r}", expected, "choose one of them")
     rows, counts = np.arange(profiles.count), dict[str, int]()
-    for name in names:
+    for name in tests_of(screening):
         kept = rows[FILTERS[name].keeps(profiles)[rows]]
         counts[FILTERS[name].removed] = len(rows) - len(kept)
         rows = kept

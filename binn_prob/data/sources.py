@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-__all__ = ["NAMES", "absolute", "is_file_name", "load"]
+__all__ = ["NAMES", "absolute", "is_file_name", "load", "screening_of"]
 
 NAMES = ("synthetic", "new-york", "new-york-grid", "national")
 """Names of datasets; anything else is the path of a file."""
@@ -32,6 +32,8 @@ def load(
     sites: int | Sequence[int] | None = None,
     seed: int = 0,
     folder: str | os.PathLike[str] | None = None,
+    screening: str | Sequence[str] | None = None,
+    proda_counts_from: int | None = None,
 ) -> xr.Dataset:
     """Return a dataset by name.
 
@@ -50,6 +52,9 @@ def load(
     folder : path, optional
         Where the published files lie; see :func:`binn_prob.data.new_york.data_folder` and
         :func:`binn_prob.data.national.data_folder`.
+    screening, proda_counts_from : optional
+        Of the national profiles alone: see :func:`binn_prob.data.national.read`, whose defaults are the defaults here.
+        An empty list of tests lets all profiles pass.
 
     Returns
     -------
@@ -59,7 +64,7 @@ def load(
     Raises
     ------
     InputError
-        If there is no such dataset or site, its files cannot be read, or it has fewer sites.
+        If there is no such dataset, site or screening, its files cannot be read, or it has fewer sites.
     """
     if name not in NAMES and not is_file_name(name):
         expected = f"{', '.join(map(repr, NAMES))}, or a netCDF file (.nc) or Zarr store (.zarr)"
@@ -68,6 +73,7 @@ def load(
         sites = [whole_number("sites", site, 0) for site in sites]
     elif sites is not None:
         whole_number("sites", sites, 1)
+    passing = screening_of(name, screening, proda_counts_from)
     if folder is not None and (name == "synthetic" or is_file_name(name)):
         raise InputError(f"a folder for {name!r}", "none, but for published files", "leave the folder out")
     if name == "synthetic":
@@ -76,7 +82,7 @@ def load(
         number = _SYNTHETIC_SITES if sites is None or isinstance(sites, Sequence) else sites
         made = synthetic.generate(sites=number, seed=seed)
         return _named(made, sites) if isinstance(sites, Sequence) else made
-    dataset = _read(name, folder)
+    dataset = _read(name, folder, passing)
     if sites is None:
         return dataset
     return _named(dataset, sites) if isinstance(sites, Sequence) else _subset(dataset, sites, seed)
@@ -92,7 +98,31 @@ def absolute(name: str) -> str:
     return str(Path(name).expanduser().absolute()) if is_file_name(name) else name
 
 
-def _read(name: str, folder: str | os.PathLike[str] | None) -> xr.Dataset:
+def screening_of(name: str, screening: str | Sequence[str] | None, proda_counts_from: int | None) -> dict[str, Any]:
+    """Return which profiles pass, as arguments of the reader of the national ones, or none for other data.
+
+    Raises
+    ------
+    InputError
+        If there is no such screening, no such number to count from, or either is given for other data.
+    """
+    asked = {"screening": screening, "proda_counts_from": proda_counts_from}
+    given = {argument: value for argument, value in asked.items() if value is not None}
+    if name != "national":
+        if given:
+            got = f"{' and '.join(given)} for {name!r}"
+            raise InputError(got, "neither, but for 'national'", "leave them out")
+        return {}
+    from binn_prob.data.national_filters import tests_of
+
+    tests_of(screening)
+    if proda_counts_from not in (None, 0, 1):
+        cure = "say what number PRODA's results give the first profile"
+        raise InputError(f"proda_counts_from {proda_counts_from!r}", "0 or 1", cure)
+    return {"screening": "binn", "proda_counts_from": 0} | given
+
+
+def _read(name: str, folder: str | os.PathLike[str] | None, passing: dict[str, Any]) -> xr.Dataset:
     """Return all sites of published or own files."""
     if is_file_name(name):
         from binn_prob.data import storage
@@ -101,7 +131,7 @@ def _read(name: str, folder: str | os.PathLike[str] | None) -> xr.Dataset:
     if name == "national":
         from binn_prob.data import national
 
-        return national.read(folder)
+        return national.read(folder, **passing)
     from binn_prob.data import new_york
 
     return new_york.read(folder) if name == "new-york" else new_york.read_grid(folder)

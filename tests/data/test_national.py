@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -20,12 +22,14 @@ from national_files_made import (
     stored,
 )
 
+from binn_prob import cli
 from binn_prob.clm5.layers import THICKNESS
 from binn_prob.clm5.parameters import NAMES
 from binn_prob.data import load, national, save, validate
 from binn_prob.data.national_files import ENVIRONMENT, grid_cells, spin_up
 from binn_prob.data.national_filters import Profiles
 from binn_prob.errors import InputError
+from binn_prob.settings import DataSettings
 
 
 @pytest.fixture
@@ -190,6 +194,27 @@ class TestByName:
         assert load("national").identical(whole)
         assert load("national", sites=[4, 1])["site"].to_numpy().tolist() == [4, 1]
         assert load("national", sites=2, seed=3).sizes["site"] == 2
+
+    def test_the_screening_can_be_chosen(self, world: World, tmp_path: Path) -> None:
+        world.listed = np.array([1.0, 3.0])
+        world.r2[2] = 0.5
+        folder = world.write(tmp_path)
+        asked: dict[str, Any] = {"screening": ["proda_parameters"], "proda_counts_from": 1}
+        settings = DataSettings(name="national", folder=str(folder), **asked)
+        dataset = load(**settings.model_dump())
+        assert dataset.identical(national.read(folder, **asked))
+        assert dataset["site"].to_numpy().tolist() == [0, 2]
+        assert load("national", folder=folder, screening="proda").identical(national.read(folder, screening="proda"))
+        assert load("national", folder=folder, screening=[]).identical(national.read(folder, screening=None))
+
+    def test_the_screening_can_be_chosen_in_the_shell(
+        self, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        world.r2[2] = 0.5
+        arguments = ["data", "describe", "national", "--folder", str(world.write(tmp_path)), "--screening"]
+        for screening, kept in (("proda", COUNT - 1), ("best_r2", COUNT - 1), ("converged,mean_r2", COUNT)):
+            assert cli.main([*arguments, screening, "--proda-counts-from", "1", "--json"]) == 0
+            assert json.loads(capsys.readouterr().out)["sites"] == kept
 
     def test_a_missing_folder_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("BINN_PROB_DATA", str(tmp_path / "nowhere"))

@@ -17,6 +17,10 @@ from binn_prob.errors import InputError
         ({"name": "synthetic", "sites": 2.5}, "sites 2.5"),
         ({"name": "synthetic", "folder": "somewhere"}, "leave the folder out"),
         ({"name": "synthetic", "seed": -1}, "seed -1"),
+        ({"name": "synthetic", "screening": "binn"}, "screening for 'synthetic'; expected neither, but for 'national'"),
+        ({"name": "sites.nc", "proda_counts_from": 0}, "proda_counts_from for 'sites.nc'"),
+        ({"name": "national", "screening": "ohio"}, "screening 'ohio'"),
+        ({"name": "national", "proda_counts_from": 2}, "proda_counts_from 2; expected 0 or 1"),
         ({"name": "new-york", "folder": "/nowhere"}, "binn-prob data fetch new-york"),
     ],
 )
