@@ -47,9 +47,9 @@ class StoredSites:
     @property
     def chunk(self) -> int:
         """Sites that must be read at once, because the file keeps them so: 1 if any can be read alone."""
-        kept = [self.lazy[name].encoding for name in stores.own(self.lazy)]
-        sizes = [one.get("chunks") or one.get("chunksizes") for one in kept]
-        return max((size[0] for size in sizes if size), default=1)
+        kept = [self.lazy[name] for name in stores.own(self.lazy)]
+        sizes = [(one.encoding.get("chunks") or one.encoding.get("chunksizes"), one.dims) for one in kept]
+        return max((size[dims.index("site")] for size, dims in sizes if size), default=1)
 
     @property
     def bytes_a_site(self) -> float:

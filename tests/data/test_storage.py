@@ -91,6 +91,20 @@ def test_sites_are_read_a_few_at_a_time(name: str, tmp_path: Path, monkeypatch: 
         assert lazy.examined(3) == lazy.examined(3) != lazy.examined(4)
 
 
+@pytest.mark.parametrize(
+    ("dimensions", "chunks"), [(("layer", "month", "site"), (20, 12, 2)), (("site", "layer", "month"), (2, 20, 12))]
+)
+def test_sites_may_lie_along_any_dimension(
+    dimensions: tuple[str, ...], chunks: tuple[int, ...], tmp_path: Path
+) -> None:
+    sites = data.load("synthetic", sites=5, seed=1)
+    sites["soil_temperature"] = sites["soil_temperature"].transpose(*dimensions)
+    sites.to_netcdf(tmp_path / "sites.nc", encoding={"soil_temperature": {"chunksizes": chunks}})
+    with stored(tmp_path / "sites.nc") as lazy:
+        assert lazy.chunk == 2
+        xr.testing.assert_equal(lazy.read(2, 2), data.validate(sites.isel(site=slice(2, 4))))
+
+
 def test_a_piece_that_is_wrong_is_named(name: str, tmp_path: Path) -> None:
     sites = data.load("synthetic", sites=5, seed=1)
     path = data.save(sites, tmp_path / name)
