@@ -17,13 +17,11 @@ from jax.typing import ArrayLike
 from binn_prob.clm5.environment import Environment, temperature_scalar, water_scalar
 from binn_prob.clm5.forcing import Forcing
 from binn_prob.clm5.layers import DAYS_PER_YEAR, LAYERS, THICKNESS
-from binn_prob.clm5.parameters import NAMES, named
-from binn_prob.clm5.pools import POOLS
+from binn_prob.clm5.parameters import named
 from binn_prob.clm5.processes import Formulas, check_formulas
 from binn_prob.clm5.profile import soil_organic_carbon
-from binn_prob.clm5.steady_state import SoilColumn, prepare, respired, solve, system
+from binn_prob.clm5.steady_state import SoilColumn, check_shapes, prepare, respired, solve, system
 from binn_prob.clm5.transport import Column
-from binn_prob.errors import InputError
 
 __all__ = ["baseline_residence_times", "residence_times", "respiration"]
 
@@ -113,13 +111,7 @@ def respiration(parameters: ArrayLike, pools: ArrayLike, soil: SoilColumn) -> Ar
         If the shapes do not fit.
     """
     parameters, pools = jnp.asarray(parameters), jnp.asarray(pools)
-    sites = soil.active.shape[-1]
-    for name, array, expected in (
-        ("parameters", parameters, (sites, len(NAMES))),
-        ("pools", pools, (sites, len(POOLS), LAYERS)),
-    ):
-        if array.shape != expected:
-            raise InputError(f"{name} of shape {array.shape}", f"shape {expected}", "give one row per site of the soil")
+    check_shapes(soil.active.shape[-1], parameters=parameters, pools=pools)
     by_name = named(parameters)
     return respired(system(by_name, soil), soil, jnp.moveaxis(pools, 0, -1)).T * DAYS_PER_YEAR
 

@@ -31,7 +31,7 @@ from binn_prob.clm5.transport import Column, Mixing, check_column, exchange_rate
 from binn_prob.errors import InputError
 from binn_prob.sharding import everywhere, over_sites
 
-__all__ = ["SoilColumn", "prepare", "respired", "solve", "source", "steady_state", "system"]
+__all__ = ["SoilColumn", "check_shapes", "prepare", "respired", "solve", "source", "steady_state", "system"]
 
 CHUNK = 256
 """Sites that a CPU solves for at a time: what they need stays in the cache of a core"""
@@ -133,11 +133,23 @@ def solve(parameters: ArrayLike, soil: SoilColumn) -> Array:
         If ``parameters`` is not of shape (site, parameter).
     """
     parameters = jnp.asarray(parameters)
-    expected = (soil.active.shape[-1], len(NAMES))
-    if parameters.shape != expected:
-        raise InputError(f"parameters of shape {parameters.shape}", f"shape {expected}", "give one row per site")
+    check_shapes(soil.active.shape[-1], parameters=parameters)
     pools: Array = _solve_column(parameters, soil)
     return pools
+
+
+def check_shapes(sites: int, **arrays: Array) -> None:
+    """Refuse ``parameters`` that are not (site, parameter), and ``pools`` that are not (site, pool, layer).
+
+    Raises
+    ------
+    InputError
+        Naming the array and both shapes.
+    """
+    shapes = {"parameters": (sites, len(NAMES)), "pools": (sites, len(POOLS), LAYERS)}
+    for name, array in arrays.items():
+        if array.shape != shapes[name]:
+            raise InputError(f"{name} of shape {array.shape}", f"shape {shapes[name]}", "give one row per site")
 
 
 @jax.jit  # a new batch of the same shape compiles nothing, wherever it comes from

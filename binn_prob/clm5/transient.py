@@ -25,11 +25,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from binn_prob.clm5.forcing import Forcing
-from binn_prob.clm5.layers import LAYERS
 from binn_prob.clm5.matrix import solver
-from binn_prob.clm5.parameters import NAMES, named
-from binn_prob.clm5.pools import POOLS
-from binn_prob.clm5.steady_state import SoilColumn, prepare, respired, source, system
+from binn_prob.clm5.parameters import named
+from binn_prob.clm5.steady_state import SoilColumn, check_shapes, prepare, respired, source, system
 from binn_prob.clm5.transport import Column
 from binn_prob.errors import InputError
 
@@ -143,14 +141,7 @@ def _check(pools: Array, parameters: Array, forcing: Forcing, days: np.ndarray, 
         raise InputError(f"scheme {scheme!r}", f"one of {', '.join(get_args(Scheme))}", "choose one of them")
     if days.ndim != 1 or not (np.isfinite(days) & (days > 0)).all():
         raise InputError(f"days {days}", "positive lengths of the steps", "give one for each step")
-    sites = forcing.bedrock_layer.shape[-1]
-    for name, array, expected in (
-        ("pools", pools, (sites, len(POOLS), LAYERS)),
-        ("parameters", parameters, (sites, len(NAMES))),
-    ):
-        if array.shape != expected:
-            got = f"{name} of shape {array.shape}"
-            raise InputError(got, f"shape {expected}", "give one row per site of the forcing")
+    check_shapes(forcing.bedrock_layer.shape[-1], pools=pools, parameters=parameters)
     if forcing.bedrock_layer.ndim == 2 and len(forcing.bedrock_layer) != len(days):
         got = f"a forcing of {len(forcing.bedrock_layer)} steps and {len(days)} lengths"
         raise InputError(got, "as many of both", "give one length for each step of the forcing")

@@ -140,7 +140,7 @@ def test_respiration_of_other_shapes_is_refused(parameters: Array, forcing: Forc
     soil, pools = prepare(forcing), np.ones((SITES, len(POOLS), LAYERS))
     with pytest.raises(InputError, match=r"pools of shape \(16, 20, 7\); expected shape \(16, 7, 20\)"):
         respiration(parameters, pools.swapaxes(1, 2), soil)
-    with pytest.raises(InputError, match=r"parameters of shape \(16, 20\)"):
+    with pytest.raises(InputError, match=r"parameters of shape \(16, 20\).*; give one row per site$"):
         respiration(parameters[:, 1:], pools, soil)
 
 

@@ -187,8 +187,8 @@ def test_warmth_takes_carbon_away(steady: Array, parameters: Array, forcing: For
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"pools": np.ones((SITES, LAYERS, len(POOLS)))}, "pools of shape"),
-        ({"parameters": np.ones((SITES, 20))}, "parameters of shape"),
+        ({"pools": np.ones((SITES, LAYERS, len(POOLS)))}, r"pools of shape .*; give one row per site$"),
+        ({"parameters": np.ones((SITES, 20))}, r"parameters of shape .*; give one row per site$"),
         ({"days": [YEAR, 0.0]}, "positive lengths"),
         ({"days": [[YEAR]]}, "positive lengths"),
         ({"scheme": "explicit"}, "scheme 'explicit'"),
