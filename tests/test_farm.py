@@ -7,9 +7,12 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +26,17 @@ from distributed import LocalCluster
 import binn_prob as bp
 from binn_prob import cli
 from binn_prob.farm import ClusterSettings, fit_sites, fitted, open_sites, units
+from binn_prob.farm import sites as handing_out
 from binn_prob.inference import FitError, SiteNUTS
 from binn_prob.models import SiteModel
+from binn_prob.provenance import git_commit
 from binn_prob.results import convergence, storage
 
 pytestmark = pytest.mark.usefixtures("soil_that_costs_nothing")
 
-QUICK = SiteNUTS(chains=2, warmup=20, draws=20, thinning=1, rounds=1, most_steps=8)
+QUICK = SiteNUTS(chains=2, warmup=20, draws=20, thinning=1, rounds=1, most_steps=8, sites_at_once=1)
 SEED = 3
+WORKER = str(Path(__file__).with_name("farm_worker.py"))
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +146,15 @@ def test_what_is_there_is_not_fitted_again(
 
     def counted(farm: Any, unit: int, own: xr.Dataset) -> float:
         fitted_now.append(unit)
+        (copy / "units" / ".000001.json.killed.part").touch()  # what a worker leaves that is killed while others go on
+        (copy / ".posterior.zarr.killed.part" / "posterior").mkdir(parents=True)
         return fit(farm, unit, own)
 
     monkeypatch.setattr(units, "_fit", counted)
     _fit(sites, copy, cluster, resume=True)
     assert fitted_now == [1]
     assert _bytes(copy) == whole
+    assert not list(copy.rglob("*.part"))
     _fit(sites, copy, cluster, resume=True)
     assert fitted_now == [1]
 
@@ -154,10 +163,22 @@ def test_a_worker_with_other_software_computes_nothing(
     sites: xr.Dataset, cluster: ClusterSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its draws would not be those of the others."""
-    with monkeypatch.context() as patched:
-        patched.setattr("binn_prob.farm.sites.versions", lambda: units.versions() | {"jax": "0.1"})
-        with pytest.raises(FitError, match=r"a worker with other software: jax was '0\.1' and is now"):
-            _fit(sites, tmp_path / "farm", cluster)
+    sent: list[bytes] = []
+
+    def packed(*arguments: Any) -> bytes:
+        sent.append(units.packed(*arguments))
+        return sent[-1]
+
+    monkeypatch.setattr("binn_prob.farm.sites.packed", packed)
+    monkeypatch.setattr("binn_prob.farm.sites.software", lambda: units.software() | {"git_commit": "abc"})
+    with pytest.raises(bp.InputError, match=r"at the worker tcp://[^ ]*: git_commit was 'abc' and is now"):
+        _fit(sites, tmp_path / "farm", cluster)
+    assert not sent
+    monkeypatch.setattr("binn_prob.farm.sites.refuse_other_software", lambda *arguments: None)  # it comes later
+    words = r"came later, tcp://[^ ]*: git_commit was 'abc' and is now .*; 0 units of sites are kept"
+    with pytest.raises(FitError, match=words):
+        _fit(sites, tmp_path / "farm", cluster, resume=True)
+    assert len(sent) <= 2
     assert not list((tmp_path / "farm" / "units").iterdir())
 
 
@@ -174,8 +195,9 @@ def test_a_unit_that_fails_is_tried_again_and_costs_no_other(
 
     with monkeypatch.context() as patched:
         patched.setattr(units, "_fit", failing)
+        patched.setattr("binn_prob.inference.base.git_commit", lambda: "one made meanwhile")
         with pytest.raises(
-            FitError, match="1 units of sites were tried 2 times: FloatingPointError: no number"
+            FitError, match=r"1 units of sites could not be fitted \(tried 2 times, FloatingPointError: no number\)"
         ) as caught:
             _fit(sites, tmp_path / "farm", cluster)
     assert "their sites are 0, 3;" in str(caught.value)
@@ -184,30 +206,77 @@ def test_a_unit_that_fails_is_tried_again_and_costs_no_other(
     assert _bytes(tmp_path / "farm") == _bytes(farmed.store.folder)
 
 
+@pytest.fixture
+def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where worker processes leave their process ids."""
+    monkeypatch.setenv("FARM_WORKERS", str(tmp_path / "workers"))
+    monkeypatch.setenv("FARM_COMMIT", git_commit())
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    (tmp_path / "workers").mkdir()
+    return tmp_path / "workers"
+
+
 @pytest.mark.slow
-def test_a_killed_worker_loses_its_unit_alone(
-    sites: xr.Dataset, farmed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workers, first = tmp_path / "workers", tmp_path / "farm" / "units" / "000000.json"
-    workers.mkdir()
-    monkeypatch.setenv("FARM_WORKERS", str(workers))
+def test_a_killed_worker_loses_its_unit_alone(sites: xr.Dataset, farmed: Any, tmp_path: Path, workers: Path) -> None:
+    first = tmp_path / "farm" / "units" / "000000.json"
     written: list[int] = []
 
     def kill() -> None:
-        while not first.exists():
-            time.sleep(0.002)
+        _wait_for(first)
         written.append(first.stat().st_mtime_ns)
         (worker,) = workers.iterdir()
         os.kill(int(worker.name), signal.SIGKILL)
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    with dask.config.set({"distributed.worker.preload": [str(Path(__file__).with_name("farm_worker.py"))]}):
+    with dask.config.set({"distributed.worker.preload": [WORKER]}):
         _fit(sites, tmp_path / "farm", ClusterSettings(workers=1, sites_per_unit=2))
     killer.join(timeout=10)
     assert len(list(workers.iterdir())) == 2
     assert first.stat().st_mtime_ns == written[0]
     assert _bytes(tmp_path / "farm") == _bytes(farmed.store.folder)
+
+
+@pytest.mark.slow
+def test_a_farm_goes_on_after_its_scheduler_was_killed(
+    sites: xr.Dataset, cluster: ClusterSettings, farmed: Any, tmp_path: Path, workers: Path
+) -> None:
+    where = tmp_path / "scheduler.json"
+    common = ("--scheduler-file", str(where), "--no-dashboard")
+    with ExitStack() as stack:
+
+        def started(role: str, *arguments: str) -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-m", f"distributed.cli.dask_{role}", *common, *arguments]
+            process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+            stack.callback(process.kill)
+            return process
+
+        scheduler = started("scheduler", "--host", "127.0.0.1", "--port", "0")
+        started("worker", "--no-nanny", "--nthreads", "1", "--preload", WORKER)
+        _wait_for(where)
+
+        def kill() -> None:
+            _wait_for(tmp_path / "farm" / "units" / "000000.json")
+            scheduler.kill()
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        address = json.loads(where.read_text(encoding="utf-8"))["address"]
+        with pytest.raises(
+            FitError, match="connection to the scheduler was lost; 1 units of sites are kept, and resume"
+        ):
+            _fit(sites, tmp_path / "farm", ClusterSettings(address=address, sites_per_unit=2))
+        killer.join(timeout=10)
+        assert len(list(workers.iterdir())) == 1
+    _fit(sites, tmp_path / "farm", cluster, resume=True)
+    assert _bytes(tmp_path / "farm") == _bytes(farmed.store.folder)
+
+
+def _wait_for(file: Path) -> None:
+    last = time.monotonic() + 120
+    while not file.exists() or not file.stat().st_size:
+        assert time.monotonic() < last, f"no {file}"
+        time.sleep(0.002)
 
 
 def test_a_damaged_store_is_refused(farmed: Any, copy: Path) -> None:
@@ -222,7 +291,7 @@ name: fit
 split: {test_fraction: 0.0}
 model: {name: site}
 seed: 3
-methods: {site_nuts: {chains: 2, warmup: 20, draws: 20, thinning: 1, rounds: 1, most_steps: 8}}
+methods: {site_nuts: {chains: 2, warmup: 20, draws: 20, thinning: 1, rounds: 1, most_steps: 8, sites_at_once: 1}}
 data: {sites: 5}
 cluster: {sites_per_unit: 2}
 """
@@ -292,7 +361,9 @@ def test_a_run_with_units_that_fail(run: Callable[..., tuple[int, str]], monkeyp
         raise FloatingPointError("no number")
 
     monkeypatch.setattr(units, "_fit", failing)
+    monkeypatch.setattr(handing_out, "_NAMED", 3)
     status, said = run("--quiet")
     assert status == 1
-    assert "site_nuts could not fit: 3 units of sites were tried 3 times: FloatingPointError: no number" in said
+    reason = "3 units of sites could not be fitted (tried 3 times, FloatingPointError: no number)"
+    assert f"site_nuts could not fit: {reason}; their sites are 1, 2, 0 and 2 more; all others are kept" in said
     assert json.loads(Path("out/run.json").read_text())["status"] == "failed"

@@ -103,6 +103,8 @@ def test_slurm_is_asked_for_the_jobs_of_the_settings(monkeypatch: pytest.MonkeyP
         def close(self) -> None:
             asked["closed"] = True
 
+        job_cls = SimpleNamespace(submit_command="sbatch --cluster 'big one'")  # as a site may have set it
+
     monkeypatch.setattr("dask_jobqueue.SLURMCluster", Jobs)
     sbatch.write_text(f'#!/bin/sh\ncat > {tmp_path}/script; echo "$@" >> {tmp_path}/script\n', encoding="utf-8")
     sbatch.chmod(0o755)
@@ -110,7 +112,9 @@ def test_slurm_is_asked_for_the_jobs_of_the_settings(monkeypatch: pytest.MonkeyP
     assert asked == {"queue": "long", "cores": 16, "processes": 16, "memory": "4GB", "minimum": 100, "maximum": 100}
     with pytest.raises(bp.InputError, match=r"cluster.slurm .*unexpected que"):
         clusters._slurm(ClusterSettings(address="slurm", slurm={"que": "long"}))
-    assert (tmp_path / "script").read_text(encoding="utf-8") == "#!/bin/sh\n# of 100 workers--test-only\n"
+    assert (tmp_path / "script").read_text(
+        encoding="utf-8"
+    ) == "#!/bin/sh\n# of 100 workers--cluster big one --test-only\n"
 
     sbatch.write_text("#!/bin/sh\necho sbatch: error: no such queue >&2; exit 1\n", encoding="utf-8")
     with pytest.raises(bp.InputError, match=r"does not take \(sbatch: error: no such queue\).*correct cluster.slurm"):
@@ -131,6 +135,18 @@ def test_tasks_become_as_long_as_is_wanted() -> None:
     assert tasks.units_per_task(1) == 1
     tasks.seconds += [500.0]
     assert tasks.units_per_task(1000) == 1
+
+
+def test_workers_with_other_software_are_named() -> None:
+    def asked(**said: Any) -> None:
+        client: Any = SimpleNamespace(run=lambda *arguments, **options: said)
+        clusters.refuse_other_software(client, {})
+
+    asked(one="", two=OSError("gone"))
+    with pytest.raises(bp.InputError, match=r"at the worker two: jax was '1' and is now '2'; expected that of this"):
+        asked(one="", two="jax was '1' and is now '2'")
+    with pytest.raises(bp.InputError, match="worker one and 1 more: ModuleNotFoundError: no binn_prob"):
+        asked(one=ModuleNotFoundError("no\nbinn_prob"), two="python was '1'")
 
 
 UNSUITED: dict[str, tuple[str, str]] = {
@@ -160,10 +176,10 @@ def test_runs_that_a_cluster_cannot_do(
 def test_units_whose_workers_die_are_tried_alone_and_then_given_up() -> None:
     died = SimpleNamespace(exception=lambda: distributed.KilledWorker("task", None, 3))
     store: Any = SimpleNamespace(has=lambda unit: unit == 1)
-    tasks = _Tasks(None, SimpleNamespace(store=store), *[None] * 3)
+    tasks = _Tasks(None, SimpleNamespace(store=store), None, None, 2)
     assert tasks._reasons(died, [1, 2, 3]) == {}
     assert list(tasks.alone) == [2, 3]
     assert tasks._reasons(died, [1]) == {}
     reasons = tasks._reasons(died, [2])
     assert list(reasons) == [2]
-    assert "died, perhaps for lack of memory" in reasons[2]
+    assert reasons[2] == "4 processes died at it, perhaps for lack of memory"  # whatever was said of retries

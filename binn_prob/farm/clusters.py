@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +19,7 @@ from binn_prob.options import one_line
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["CLUSTERS", "ClusterSettings", "connected", "refuse_missing_libraries"]
+__all__ = ["CLUSTERS", "ClusterSettings", "connected", "refuse_missing_libraries", "refuse_other_software"]
 
 LOCAL, SLURM = "local", "slurm"
 
@@ -98,7 +99,10 @@ def connected(settings: ClusterSettings) -> Iterator[Client]:
     InputError
         If nothing answers at the address, or SLURM takes no jobs.
     """
+    import logging
+
     from distributed import Client
+    from distributed.utils import silence_logging_cmgr
 
     started = {LOCAL: _local, SLURM: _slurm}
     with ExitStack() as stack:
@@ -111,7 +115,33 @@ def connected(settings: ClusterSettings) -> Iterator[Client]:
             got = f"{settings.address}, where no scheduler answers ({' '.join(str(error).split())[:120]})"
             cure = "start one with  dask scheduler  and  dask worker --nthreads 1, or choose --cluster local"
             raise InputError(got, "the address of a Dask scheduler", cure) from None
-        yield stack.enter_context(client)
+        running = ExitStack()
+        try:
+            yield running.enter_context(client)
+        finally:
+            with silence_logging_cmgr(logging.CRITICAL):  # one that has lost its scheduler would show where it waits
+                running.close()
+
+
+def refuse_other_software(client: Client, expected: Mapping[str, str]) -> None:
+    """Refuse workers whose draws would not be those of the others, before any data are sent to them.
+
+    Raises
+    ------
+    InputError
+        Naming one of them, and what differs.
+    """
+    from binn_prob.farm.units import other_software
+
+    said = client.run(other_software, expected, on_error="return")
+    # A worker that cannot be reached has gone; should it come back, it says the same of its first unit.
+    others = {worker: text for worker, text in said.items() if text and not isinstance(text, OSError)}
+    if others:
+        worker, text = next(iter(others.items()))
+        reason = " ".join(f"{type(text).__name__}: {text}".split()) if isinstance(text, Exception) else text
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        cure = "install the same on all machines, and start the workers anew"
+        raise InputError(f"other software at the worker {worker}{more}: {reason}", "that of this process", cure)
 
 
 def _local(settings: ClusterSettings) -> Any:
@@ -147,7 +177,7 @@ def _slurm(settings: ClusterSettings) -> Any:
         got = f"cluster.slurm {settings.slurm} ({' '.join(str(error).split())[:120]})"
         raise InputError(got, "arguments of dask_jobqueue.SLURMCluster", "correct cluster.slurm") from None
     try:
-        _refuse_jobs(cluster.job_script())
+        _refuse_jobs(shlex.split(cluster.job_cls.submit_command), cluster.job_script())
     except InputError:
         cluster.close()
         raise
@@ -156,7 +186,7 @@ def _slurm(settings: ClusterSettings) -> Any:
     return cluster
 
 
-def _refuse_jobs(script: str) -> None:
+def _refuse_jobs(submit: list[str], script: str) -> None:
     """Refuse jobs that SLURM would not take: Dask would wait for their workers for ever.
 
     Raises
@@ -165,9 +195,9 @@ def _refuse_jobs(script: str) -> None:
         With what SLURM has said.
     """
     try:
-        asked = subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True, check=False)
+        asked = subprocess.run([*submit, "--test-only"], input=script, capture_output=True, text=True, check=False)
     except OSError as error:
-        got = f"cluster 'slurm' where sbatch cannot be called ({error.strerror})"
+        got = f"cluster 'slurm' where {submit[0]} cannot be called ({error.strerror})"
         raise InputError(got, "a machine from which SLURM takes jobs", "go there, or choose --cluster local") from None
     if asked.returncode:
         got = f"a job that SLURM does not take ({' '.join(asked.stderr.split())[:200]})"

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from binn_prob.errors import InputError
-from binn_prob.farm.clusters import ClusterSettings, connected, refuse_missing_libraries
+from binn_prob.farm.clusters import ClusterSettings, connected, refuse_missing_libraries, refuse_other_software
 from binn_prob.farm.fitted import FittedSites
 from binn_prob.farm.store import Store
-from binn_prob.farm.units import Farm, UnitError, arranged, fit_units, packed
+from binn_prob.farm.units import Farm, SoftwareError, UnitError, arranged, fit_units, packed, software
 from binn_prob.precision import chosen_precision
-from binn_prob.provenance import versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,9 @@ _TASKS_PER_WORKER = 2
 
 _MOST_UNITS = 16
 """In a task, which carries their data."""
+
+_NAMED = 5
+"""How many of the sites that could not be fitted are named."""
 
 Say = Callable[[str], object]
 
@@ -83,9 +86,10 @@ def fit_sites(
     ------
     InputError
         As :func:`binn_prob.fit`; if there is no such cluster, a library is missing, the method is not of independent
-        sites, or the folder holds something else.  Nothing has been computed then.
+        sites, workers have other software, or the folder holds something else.  Nothing has been computed then.
     FitError
-        If units could not be fitted, naming their sites; all others are kept, and ``resume`` tries those again.
+        If units could not be fitted, naming some of their sites, the connection to the scheduler was lost, or a worker
+        has come whose software is another; all other units are kept, and ``resume`` goes on with the rest.
     """
     from binn_prob.data import fingerprint, validate
     from binn_prob.fitting import as_method, as_model, as_seed, identity
@@ -100,7 +104,7 @@ def fit_sites(
     sites = with_observations(validate(dataset))
     origin: dict[str, Any] = {"seed": as_seed(seed), "data_fingerprint": fingerprint(dataset)}
     store = Store(Path(folder).absolute(), sites.sizes["site"], settings.sites_per_unit)
-    farm = Farm(model, method, seed, chosen_precision(), store, versions())
+    farm = Farm(model, method, seed, chosen_precision(), store, software())
     known = identity(model, method, origin) | {
         "precision": farm.precision, "devices": 1, "sites_per_unit": settings.sites_per_unit
     }  # fmt: skip
@@ -135,7 +139,8 @@ def _fit_all(farm: Farm, sites: xr.Dataset, settings: ClusterSettings, progress:
         return
     kept = sum(len(one["sites"]) for one in done.values())
     reasons = {}
-    with connected(settings) as client:
+    with connected(settings) as client, _not_lost(client, store):
+        refuse_other_software(client, farm.software)
         say(f"{len(missing)} units of sites to fit, {len(done)} there already; dashboard: {client.dashboard_link}")
         if not client.nthreads():
             say("no worker is there yet; waiting for the first")
@@ -149,9 +154,42 @@ def _fit_all(farm: Farm, sites: xr.Dataset, settings: ClusterSettings, progress:
     if reasons:
         lost = [str(one) for unit in sorted(reasons) for one in sites["site"].to_numpy()[order[store.place(unit)]]]
         raise FitError(
-            f"{len(reasons)} units of sites were tried {settings.retries + 1} times: {next(iter(reasons.values()))}; "
-            f"their sites are {', '.join(lost)}; all others are kept, and resume tries these again"
+            f"{len(reasons)} units of sites could not be fitted ({_named(list(dict.fromkeys(reasons.values())), 1)}); "
+            f"their sites are {_named(lost, _NAMED)}; all others are kept, and resume tries these again"
         )
+
+
+@contextmanager
+def _not_lost(client: Client, store: Store) -> Iterator[None]:
+    """Say in one line that the scheduler has gone.
+
+    Raises
+    ------
+    FitError
+        If it has.
+    """
+    from distributed import CancelledError
+    from distributed.comm import CommClosedError
+
+    from binn_prob.inference import FitError
+
+    try:
+        yield
+    except Exception as error:
+        if client.status == "running" and not isinstance(error, (CancelledError, CommClosedError)):
+            raise
+        raise FitError(f"the connection to the scheduler was lost; {_kept(store)}") from error
+
+
+def _kept(store: Store) -> str:
+    """Say what there is to go on with."""
+    return f"{len(store.done())} units of sites are kept, and resume goes on with the others"
+
+
+def _named(words: Sequence[str], most: int) -> str:
+    """Return the first of some words, and how many others there are."""
+    others = len(words) - most
+    return ", ".join(words[:most]) + (f" and {others} more" if others > 0 else "")
 
 
 class _Tasks:
@@ -196,28 +234,41 @@ class _Tasks:
         """Hand a task out; Dask gives it to another worker if its worker dies, and tries it again if it fails."""
         data = {unit: self.sites.isel(site=self.order[self.farm.store.place(unit)]).load() for unit in units}
         future = self.client.submit(
-            fit_units, self.farm.precision, packed(self.farm, data), pure=False, retries=self.retries
-        )
+            fit_units, self.farm.precision, self.farm.software, packed(self.farm, data), pure=False,
+            retries=self.retries,
+        )  # fmt: skip
         self.running[future] = units
         return future
 
     def _reasons(self, future: Future, units: list[int]) -> dict[int, str]:
-        """Return why units of a task could not be fitted; those that are to be tried alone are noted instead."""
+        """Return why units of a task could not be fitted; those that are to be tried alone are noted instead.
+
+        Raises
+        ------
+        FitError
+            If it came to a worker with other software, which would take all that wait, one after the other.
+        """
         from distributed import KilledWorker
+
+        from binn_prob.inference import FitError
 
         error = future.exception()
         if error is None:
             self.seconds += future.result().values()
             return {}
+        if isinstance(error, SoftwareError):
+            raise FitError(f"other software at a worker that came later, {error}; {_kept(self.farm.store)}")
+        tried = f"tried {self.retries + 1} times, "
         if isinstance(error, UnitError):
-            return dict(error.reasons)
+            return {unit: tried + reason for unit, reason in error.reasons.items()}
         lost = [unit for unit in units if not self.farm.store.has(unit)]
         if isinstance(error, KilledWorker):
             if len(units) > 1:
                 self.alone += lost
                 return {}
-            return dict.fromkeys(lost, "the processes that computed it died, perhaps for lack of memory")
-        return dict.fromkeys(lost, " ".join(f"{type(error).__name__}: {error}".split()))
+            died = f"{error.allowed_failures + 1} processes died at it, perhaps for lack of memory"
+            return dict.fromkeys(lost, died)
+        return dict.fromkeys(lost, tried + " ".join(f"{type(error).__name__}: {error}".split()))
 
     def _workers(self) -> int:
         return max(1, len(self.client.nthreads()))

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from binn_prob.claims import IDENTITY, claimed, read_json, write_json
-from binn_prob.files import replacing
+from binn_prob.files import remove_leftovers, replacing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -100,7 +100,11 @@ class Store:
         write_json(self.file(unit), content)
 
     def finish(self) -> None:
-        """Remove what killed workers have left in the Zarr store."""
+        """Remove what killed workers have left.
+
+        All units must be there: a worker that was taken for dead and still writes one then fails at nothing needed.
+        """
+        remove_leftovers(self.folder)
         for half in self.posterior.rglob("*.partial"):
             half.unlink(missing_ok=True)
 

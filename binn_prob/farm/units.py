@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from binn_prob.farm.store import Store
 from binn_prob.precision import Precision
-from binn_prob.provenance import differences, versions
+from binn_prob.provenance import differences, git_commit, versions
 
 if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
 
-__all__ = ["Farm", "UnitError", "arranged", "fit_units", "packed", "unit_seed"]
+__all__ = [
+    "Farm", "SoftwareError", "UnitError", "arranged", "fit_units", "other_software", "packed", "software", "unit_seed",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class Farm:
     seed: int
     precision: Precision
     store: Store
-    versions: Mapping[str, str]
-    """Of the software by which the draws are to be made, see :func:`binn_prob.provenance.versions`"""
+    software: Mapping[str, str]
+    """By which the draws are to be made: that of the process that hands the units out, see :func:`software`"""
 
 
 class UnitError(RuntimeError):
@@ -46,6 +48,20 @@ class UnitError(RuntimeError):
     def __init__(self, reasons: Mapping[int, str]) -> None:
         super().__init__(reasons)
         self.reasons = reasons
+
+
+class SoftwareError(RuntimeError):
+    """A worker has other software than the farm: it says which worker, and what differs."""
+
+
+def software() -> dict[str, str]:
+    """Return the versions of the libraries of this process, and the commit of its sources."""
+    return versions() | {"git_commit": git_commit()}
+
+
+def other_software(expected: Mapping[str, str]) -> str:
+    """Say how the software of this process differs from that of a farm; empty if it does not."""
+    return differences(expected, software())
 
 
 def arranged(dataset: xr.Dataset) -> np.ndarray:
@@ -72,7 +88,7 @@ def packed(farm: Farm, units: Mapping[int, xr.Dataset]) -> bytes:
     return bytes(cloudpickle.dumps((farm, dict(units))))
 
 
-def fit_units(precision: Precision, task: bytes) -> dict[int, float]:
+def fit_units(precision: Precision, expected: Mapping[str, str], task: bytes) -> dict[int, float]:
     """Fit the units of a task, one after the other, and keep each as soon as it is there.
 
     It runs in a process of its own, on one core of a CPU.
@@ -84,16 +100,20 @@ def fit_units(precision: Precision, task: bytes) -> dict[int, float]:
 
     Raises
     ------
+    SoftwareError
+        If the software of this process is not what is expected.
     UnitError
         Naming the units that could not be fitted, once all have been tried.
     """
+    from distributed import get_worker
+
     from binn_prob.devices import use_device
 
+    if changes := other_software(expected):  # of a worker that has come since the others were asked
+        raise SoftwareError(f"{get_worker().address}: {changes}")
     os.environ.setdefault("NPROC", "1")  # the threads of JAX on a CPU; it has not started yet, nor read the task
     use_device("cpu", precision)
     farm, units = pickle.loads(task)
-    if changes := differences(farm.versions, versions()):
-        raise UnitError(dict.fromkeys(units, f"a worker with other software: {changes}"))
     seconds, reasons = {}, {}
     for unit, sites in units.items():
         if farm.store.has(unit):
@@ -119,6 +139,7 @@ def _fit(farm: Farm, unit: int, sites: xr.Dataset) -> float:
     with watched() as peak:
         fitted = farm.method.fit(jax.random.key(unit_seed(farm.seed, ids[0])), farm.model, sites, progress=False)
     tree = fitted.posterior()
+    tree.attrs["git_commit"] = farm.software["git_commit"]  # one for all units, whenever their processes began
     judged = by_site(tree)
     said = {
         "sites": ids.tolist(),
