@@ -98,7 +98,8 @@ Device = Annotated[
     typer.Option(help="auto, cpu or gpu. [default: auto]", autocompletion=one_of("auto", "cpu", "gpu")),
 ]
 Devices = Annotated[
-    str | None, typer.Option(help="all, or among how many devices the sites of a model are shared out. [default: 1]")
+    str | None,
+    typer.Option(help="all, or among how many devices sites are shared out. [default: not; with --distributed: all]"),
 ]
 Distributed = Annotated[
     bool | None,

@@ -7,16 +7,31 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
+import numpy as np
+
 from binn_prob.errors import InputError
 from binn_prob.precision import ENVIRONMENT_VARIABLE, Precision, chosen_precision, use_precision
 
-__all__ = ["Device", "Shared", "cores", "is_first_process", "processes", "sharing", "use_device", "useful_devices"]
+__all__ = [
+    "Device",
+    "Shared",
+    "cores",
+    "failing_together",
+    "is_first_process",
+    "processes",
+    "sharing",
+    "use_device",
+    "useful_devices",
+]
 
 Device = Literal["auto", "cpu", "gpu"]
 
 Shared = int | Literal["all"]
 """Among how many devices sites are shared out: a number, or all that there are, on a CPU one to a core, or to a chain
 where there are more of those"""
+
+_LAST_WAIT = 60
+"""Seconds that a process which has failed waits for the others of its program, before JAX ends them all [s]"""
 
 _OTHER_DEVICE = {
     "cpu": "start a new process, for JAX keeps the device it has started on",
@@ -53,6 +68,36 @@ def is_first_process() -> bool:
     return processes() == 1 or jax.process_index() == 0
 
 
+@contextmanager
+def failing_together() -> Iterator[None]:
+    """Raise in every process of one program if what is enclosed fails in any of them.
+
+    Otherwise those in which it did not would go on, and wait for the others in vain.
+
+    Raises
+    ------
+    InputError
+        Naming the processes in which it failed, if this one is not among them; else the error itself is raised.
+    """
+    if processes() == 1:
+        yield
+        return
+    from jax.experimental.multihost_utils import process_allgather
+
+    found = None
+    try:
+        yield
+    except Exception as error:
+        found = error
+    failed = process_allgather(np.array(found is not None)).nonzero()[0]
+    if found is not None:
+        raise found
+    if failed.size:
+        numbers = ", ".join(map(str, failed))
+        got = f"a failure in process {numbers} of {processes()}, counted from 0"
+        raise InputError(got, "none in any", "see what that process says")
+
+
 def use_device(
     device: Device,
     precision: Precision | None,
@@ -75,7 +120,7 @@ def use_device(
     distributed : bool
         Whether this process is one of many, on one machine or several, that JAX is to make one program: it finds the
         others by the variables of SLURM, Open MPI or Kubernetes, see :func:`jax.distributed.initialize`.  Sites are
-        then shared out among the devices of all of them, so many of each process.
+        then shared out among the devices of all of them, so many of each process; by default all.
 
     Raises
     ------
@@ -89,11 +134,12 @@ def use_device(
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")
     with suppress(RuntimeError):  # JAX has started, and keeps the devices that it has
+        shared = "all" if distributed and shared is None else shared
         asked = cores() if shared == "all" else shared or 1
         jax.config.update("jax_num_cpu_devices", max(devices, asked))
     if distributed and not jax.distributed.is_initialized():
         try:
-            jax.distributed.initialize()
+            jax.distributed.initialize(shutdown_timeout_seconds=_LAST_WAIT)
         except (RuntimeError, ValueError) as error:
             got = f"--distributed in a process that finds no others ({' '.join(str(error).split())[:120]})"
             cure = "start it with srun or mpirun, or leave --distributed out"

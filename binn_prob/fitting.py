@@ -215,10 +215,8 @@ def as_method(known: Mapping[str, type], method: Any, options: Mapping[str, Any]
 def identity(model: Any, method: Any, origin: Mapping[str, Any]) -> dict[str, Any]:
     """Return what determines the draws of a fit, on one machine to the last bit, and elsewhere within rounding.
 
-    Where it computes is no part of it, so that a fit may go on on other devices, unless they have a say in what is
-    computed together.
+    Where it computes is no part of it, so that a fit may go on on other devices.
     """
-    import jax
     import jax.numpy as jnp
 
     return {
@@ -226,7 +224,6 @@ def identity(model: Any, method: Any, origin: Mapping[str, Any]) -> dict[str, An
         "model": _described(model),
         **origin,
         "precision": str(jnp.result_type(float)),
-        **({"devices": jax.local_device_count()} if getattr(method, "needs_independent_sites", False) else {}),
         "versions": versions(),
         "git_commit": git_commit(),
     }

@@ -150,7 +150,8 @@ class Settings(_Section):
     """of the fits; the data and the split have their own, so that fits can be repeated on the same sites"""
     device: Device = "auto"
     devices: Shared | None = None
-    """among how many devices the sites of a model are shared out, or ``all``; default: they are not"""
+    """among how many devices the sites of a model are shared out, or ``all``; default: they are not, and with
+    ``distributed`` among all"""
     distributed: bool = False
     """whether this is one of many processes, which share the sites out among all their devices"""
     precision: Precision | None = None

@@ -18,7 +18,16 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from binn_prob.errors import InputError
 
-__all__ = ["SITE", "apart", "devices_in_use", "everywhere", "over_sites", "site_mesh"]
+__all__ = [
+    "SITE",
+    "apart",
+    "devices_in_use",
+    "devices_of_sites",
+    "everywhere",
+    "over_sites",
+    "sharing_out",
+    "site_mesh",
+]
 
 SITE = "site"
 """Name of the axis of the mesh"""
@@ -45,11 +54,20 @@ def site_mesh(devices: int | None = None) -> Mesh:
     return jax.make_mesh((number,), (SITE,), axis_types=(AxisType.Auto,), devices=found[:number])
 
 
+def sharing_out() -> bool:
+    """Say whether a mesh is in use, whose sites this is not already the share of one device of."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return SITE in mesh.axis_names and mesh.axis_types[mesh.axis_names.index(SITE)] != AxisType.Manual
+
+
 def devices_in_use() -> int:
     """Return among how many devices sites are shared out here: 1 without a mesh, or where one has its share already."""
-    mesh = jax.sharding.get_abstract_mesh()
-    free = SITE in mesh.axis_names and mesh.axis_types[mesh.axis_names.index(SITE)] != AxisType.Manual
-    return int(mesh.shape[SITE]) if free else 1
+    return int(jax.sharding.get_abstract_mesh().shape[SITE]) if sharing_out() else 1
+
+
+def devices_of_sites() -> list[jax.Device]:
+    """Return the devices for sites that each are fitted by themselves: those of the mesh in use, else all of them."""
+    return list(jax.sharding.get_mesh().devices.flat) if sharing_out() else jax.local_devices()
 
 
 def everywhere(tree: Any) -> Any:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from binn_prob.devices import sharing, use_device, useful_devices
+from binn_prob.devices import failing_together, sharing, use_device, useful_devices
 from binn_prob.errors import InputError
 from binn_prob.farm.running import fit_on_cluster, refuse_unsuited
 from binn_prob.files import locked, remove_leftovers, replacing
@@ -129,30 +130,33 @@ def _run(
     from binn_prob.sites import chosen
     from binn_prob.stages import first_stage, restricted
 
-    refuse_another(folder, settings)
-    sites = chosen(settings)
-    train, test = sites.train, sites.test
-    first = None if settings.first_stage is None else restricted(first_stage(settings.first_stage), train)
-    for method in methods.values():
-        method.check(model, first if method.name == UPSCALING else train)
-    held_out = "none" if test is None else test.sizes["site"]
-    say(f"{settings.data.name}: {train.sizes['site']} sites to learn from, {held_out} held out")
-    say(f"results: {folder}")
     checkpoints = folder / "checkpoints"
+    with ExitStack() as held:
+        with failing_together():
+            refuse_another(folder, settings)
+            sites = chosen(settings)
+            train, test = sites.train, sites.test
+            first = None if settings.first_stage is None else restricted(first_stage(settings.first_stage), train)
+            for method in methods.values():
+                method.check(model, first if method.name == UPSCALING else train)
+            held.enter_context(locked(checkpoints))
+            remove_leftovers(folder)
+            kept = _kept(methods, folder, data.fingerprint(train), say) if resume and settings.cluster is None else {}
+            settings.to_yaml(folder / "settings.yaml")
+            record = Record(folder / FILE, settings, data.fingerprint(sites.all))
+        held_out = "none" if test is None else test.sizes["site"]
+        say(f"{settings.data.name}: {train.sizes['site']} sites to learn from, {held_out} held out")
+        say(f"results: {folder}")
 
-    def posterior(method: Any, checkpoint: Path) -> xr.DataTree:
-        options: dict[str, Any] = {"seed": settings.seed, "progress": progress, "checkpoint": checkpoint}
-        options |= {"method": method, "resume": resume}
-        with sharing(settings.devices, distributed=settings.distributed):
-            if first is not None and method.name == UPSCALING:
-                return upscale(first, model, **options).tree(held_out=test)
-            return fit(model, train, **options).tree(held_out=test)
+        def posterior(method: Any, checkpoint: Path) -> xr.DataTree:
+            options: dict[str, Any] = {"seed": settings.seed, "progress": progress, "checkpoint": checkpoint}
+            options |= {"method": method, "resume": resume}
+            with sharing(settings.devices, distributed=settings.distributed):
+                if first is not None and method.name == UPSCALING:
+                    return upscale(first, model, **options).tree(held_out=test)
+                return fit(model, train, **options).tree(held_out=test)
 
-    with locked(checkpoints):
-        remove_leftovers(folder)
-        kept = _kept(methods, folder, data.fingerprint(train), say) if resume and settings.cluster is None else {}
-        settings.to_yaml(folder / "settings.yaml")
-        with Record(folder / FILE, settings, data.fingerprint(sites.all)) as record:
+        with record:
             if settings.cluster is None:
                 trees = _fit_each(methods, kept, posterior, record, say)
                 done = _finished(trees, settings.reference, record, compared=compared)

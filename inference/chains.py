@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from binn_prob.errors import InputError
 from binn_prob.inference.checkpoint import Checkpoint
-from binn_prob.sharding import devices_in_use, everywhere
+from binn_prob.sharding import devices_in_use, everywhere, sharing_out
 
 __all__ = ["ChainMethod", "Chains", "refuse_fixed_parameters", "refuse_missing_devices"]
 
@@ -168,7 +168,7 @@ class Chains:
         """Return the program that does for all chains what ``run`` does for one."""
         method, devices = self.method, jax.local_devices()[: self.chains]
         if method == "auto":
-            method = "parallel" if len(devices) == self.chains and devices_in_use() == 1 else "vectorized"
+            method = "parallel" if len(devices) == self.chains and not sharing_out() else "vectorized"
         if method == "vectorized":
             return jax.jit(jax.vmap(run, in_axes=(0, None)))
         if method == "sequential":
@@ -197,8 +197,8 @@ def refuse_missing_devices(chains: int, method: ChainMethod) -> None:
         Saying how many devices there are.
     """
     devices = jax.local_device_count()
-    if method == "parallel" and devices_in_use() > 1:
-        got = f"parallel chains, and sites shared among {devices_in_use()} devices"
+    if method == "parallel" and sharing_out():
+        got = f"parallel chains, and sites shared among {devices_in_use()} device(s)"
         raise InputError(got, "one of them", "choose the chain method 'auto' or 'vectorized'")
     if method == "parallel" and devices < chains:
         cure = "choose the chain method 'auto', or make devices with numpyro.set_host_device_count"

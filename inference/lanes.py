@@ -10,6 +10,7 @@ The kernels and the adaptation of the step size are blackjax's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from functools import cache, partial
 from typing import Any, Literal, NamedTuple, Protocol
@@ -20,6 +21,8 @@ import numpy as np
 from jax import Array
 from jax.custom_batching import custom_vmap
 from jax.scipy.linalg import solve_triangular
+
+from binn_prob.sharding import devices_of_sites
 
 __all__ = ["BatchedModel", "Course", "Lanes", "Record", "Trajectory", "advance", "whitened"]
 
@@ -103,15 +106,15 @@ class Course(NamedTuple):
 def advance(
     model: BatchedModel, course: Course, keys: Array, lanes: Lanes, profiles: Any, thinning: int, target: float = 0.9
 ) -> tuple[Lanes, Record]:
-    """Advance all chains.  The first axis of every array is the device: each does its share of the sites by itself.
+    """Advance all chains.  The first axis of every array is the share: sites that go the same number of steps.
 
     Parameters
     ----------
     model : BatchedModel
     course : Course
-    keys : random keys (device,)
+    keys : random keys (share,)
     lanes : Lanes
-        With a leading axis (device,).
+        With a leading axis (share,).
     profiles : pytree of arrays
         What the model reads for the lanes, site by site and chain by chain within a site; with the leading axis.
     thinning : int
@@ -125,8 +128,13 @@ def advance(
         Where the chains stand, with the new step size if it was adapted.
     record : Record
         With the leading axis.
+
+    Notes
+    -----
+    There is a device for each share, or one for as many as the devices divide them into.
     """
-    mesh = jax.sharding.Mesh(np.array(jax.devices()[: len(keys)]), ("device",))
+    devices = devices_of_sites()
+    mesh = jax.sharding.Mesh(np.array(devices[: math.gcd(len(keys), len(devices))]), ("device",))
     # Arrays that come from elsewhere lie where those of the last call do: else there would be a program for each.
     apart = jax.device_put(
         (keys, lanes, profiles), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("device"))
@@ -158,13 +166,19 @@ def _compiled(model: BatchedModel, course: Course, mesh: jax.sharding.Mesh) -> C
     everywhere = jax.sharding.PartitionSpec()
     apart = jax.sharding.PartitionSpec("device")
 
-    def share(keys: Array, lanes: Lanes, profiles: Any, thinning: Array, target: Array) -> tuple[Lanes, Record]:
-        key, own, read = jax.tree.map(lambda leaf: leaf[0], (keys, lanes, profiles))
-        return jax.tree.map(lambda leaf: leaf[None], _advance(model, course, key, own, read, thinning, target))
+    def of_one_device(keys: Array, lanes: Lanes, profiles: Any, thinning: Array, target: Array) -> tuple[Lanes, Record]:
+        def one(held: tuple[Array, Lanes, Any]) -> tuple[Lanes, Record]:
+            return _advance(model, course, *held, thinning, target)
+
+        return jax.lax.map(one, (keys, lanes, profiles))
 
     return jax.jit(
         jax.shard_map(
-            share, mesh=mesh, in_specs=(apart, apart, apart, everywhere, everywhere), out_specs=apart, check_vma=False
+            of_one_device,
+            mesh=mesh,
+            in_specs=(apart, apart, apart, everywhere, everywhere),
+            out_specs=apart,
+            check_vma=False,
         )
     )
 
@@ -172,7 +186,7 @@ def _compiled(model: BatchedModel, course: Course, mesh: jax.sharding.Mesh) -> C
 def _advance(
     model: BatchedModel, course: Course, key: Array, lanes: Lanes, profiles: Any, thinning: Array, target: Array
 ) -> tuple[Lanes, Record]:
-    """Advance the chains of one device."""
+    """Advance the chains of one share."""
     from blackjax.adaptation.step_size import dual_averaging_adaptation
     from blackjax.mcmc import hmc
 

@@ -1,7 +1,8 @@
 """Groups of independent sites, run on all devices by :mod:`binn_prob.inference.lanes`.
 
-A group is an array of positions of sites in the data set, (device, site).  Its widths are powers of two, so that few
-programs are compiled; what is left over is filled up with sites that are there already, whose results are not used.
+A group is an array of positions of sites in the data set, (share, site), of which each device has a share, or several.
+Its widths are powers of two, so that few programs are compiled; what is left over is filled up with sites that are
+there already, whose results are not used.
 """
 
 from __future__ import annotations
@@ -60,19 +61,19 @@ def padding(observations: np.ndarray) -> np.ndarray:
     return np.maximum(1 << np.ceil(np.log2(observations)).astype(int), _FEWEST)
 
 
-def groups(sites: np.ndarray, devices: int, at_once: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Divide sites, in their order, into groups of at most ``at_once`` a device.
+def groups(sites: np.ndarray, shares: int, at_once: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Divide sites, in their order, into groups of at most ``at_once`` a share.
 
     Yields
     ------
     sites : array (site,)
-    group : array (device, site)
+    group : array (share, site)
         The same sites, filled up.
     """
-    width = min(1 << (at_once.bit_length() - 1), 1 << (-(-len(sites) // devices) - 1).bit_length())
-    for first in range(0, len(sites), devices * width):
-        some = sites[first : first + devices * width]
-        yield some, np.resize(some, (devices, width))
+    width = min(1 << (at_once.bit_length() - 1), 1 << (-(-len(sites) // shares) - 1).bit_length())
+    for first in range(0, len(sites), shares * width):
+        some = sites[first : first + shares * width]
+        yield some, np.resize(some, (shares, width))
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class SiteGroups:
         key : random key
         lanes : Lanes
             Of all sites of the data set.
-        group : array (device, site)
+        group : array (share, site)
         course : Course
             Its draws are the iterations of the whole warm-up.
         target : float
@@ -165,7 +166,7 @@ class SiteGroups:
         return advance(self.model, course, keys, lanes, profiles, thinning, target)
 
     def _profiles(self, group: np.ndarray) -> Any:
-        """Return what the model reads for every lane, with the device as the first axis."""
+        """Return what the model reads for every lane, with the share as the first axis."""
         width = self._width(group)
         shares = [self._prepared(np.repeat(share, self.chains), width) for share in group]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *shares)
@@ -193,16 +194,16 @@ def _scales(model: IndependentSites, key: Array, offsets: Array, profiles: Any) 
 
 
 def _taken(lanes: Lanes, group: np.ndarray) -> Lanes:
-    """Return the lanes of a group, with a leading axis (device,)."""
+    """Return the lanes of a group, with a leading axis (share,)."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf[group]), lanes)
 
 
 def _joined(arrays: dict[str, Array]) -> Arrays:
-    """Join the sites of all devices: (device, site, …) → (site, …)."""
+    """Join the sites of all shares: (share, site, …) → (site, …)."""
     return {name: np.asarray(values).reshape(-1, *values.shape[2:]) for name, values in arrays.items()}
 
 
 def _site_first(values: Array) -> np.ndarray:
-    """Return (device, draw, site, chain, …) as (site, chain, draw, …)."""
+    """Return (share, draw, site, chain, …) as (site, chain, draw, …)."""
     host = np.moveaxis(np.asarray(values), 1, 3)
     return host.reshape(-1, *host.shape[2:])

@@ -20,6 +20,7 @@ from binn_prob.inference.checkpoint import Checkpoint
 from binn_prob.inference.lanes import Course, Lanes, Trajectory
 from binn_prob.inference.site_groups import Arrays, IndependentSites, SiteGroups, groups, padding
 from binn_prob.results import convergence
+from binn_prob.sharding import devices_of_sites
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -114,10 +115,11 @@ class SiteNUTS(Method):
         number = dataset.sizes["site"]
         start = jax.random.normal(start_key, (number, self.chains, len(sites.model.free)))
         lanes = jax.tree.map(np.array, Lanes.at(start))._asdict()
+        shares = _shares(checkpoint)
         kept: Arrays = {}
         unfinished = np.arange(number)
         for turn in range(self.rounds):
-            this = _Round(self, sites, turn, jax.random.fold_in(run_key, turn), checkpoint, progress)
+            this = _Round(self, sites, shares, turn, jax.random.fold_in(run_key, turn), checkpoint, progress)
             for some, adapted in this.warm_up(lanes, unfinished):
                 _put(lanes, some, adapted)
             by_cost = unfinished[np.argsort(lanes["step_size"][unfinished], kind="stable")]
@@ -128,17 +130,25 @@ class SiteNUTS(Method):
             if not len(unfinished):
                 break
         fitted = _fit(self, model, dataset, kept, predict_key, stopwatch.seconds())
-        return replace(fitted, gradients=float(lanes["gradients"].mean()))
+        return replace(fitted, gradients=float(lanes["gradients"].mean()), attributes={"devices": shares})
 
 
 class _Round:
     """One round: every group of sites is warmed up, then drawn from; each result is saved as soon as it is there."""
 
     def __init__(
-        self, method: SiteNUTS, sites: SiteGroups, turn: int, key: Array, checkpoint: Checkpoint | None, progress: bool
+        self,
+        method: SiteNUTS,
+        sites: SiteGroups,
+        shares: int,
+        turn: int,
+        key: Array,
+        checkpoint: Checkpoint | None,
+        progress: bool,
     ) -> None:
         self.method = method
         self.sites = sites
+        self.shares = shares
         self.turn = turn
         self.warm_key, self.draw_key = jax.random.split(key)
         self.checkpoint = None if checkpoint is None else checkpoint.part(f"round_{turn}")
@@ -184,8 +194,8 @@ class _Round:
         with tqdm(total=len(sites), desc=label, unit="site", disable=not self.progress) as bar:
             width = padding(self.sites.observations[sites])
             alike = [sites[width == one] for one in np.unique(width)]
-            devices, most = jax.local_device_count(), self.method.sites_at_once
-            divided = chain.from_iterable(groups(these, devices, most) for these in alike)
+            most = self.method.sites_at_once
+            divided = chain.from_iterable(groups(these, self.shares, most) for these in alike)
             for place, (some, group) in enumerate(divided):
                 yield place, some, group
                 bar.update(len(some))
@@ -199,6 +209,18 @@ class _Round:
             saved = compute()
             self.checkpoint.save(name, saved)
         return saved
+
+
+def _shares(checkpoint: Checkpoint | None) -> int:
+    """Return into how many shares groups are divided: as many as the process that began the fit had devices.
+
+    Sites of one share take trajectories of the same length, so that the number has a say in the draws.
+    """
+    begun = None if checkpoint is None else checkpoint.load("shares", 0)
+    shares = len(devices_of_sites()) if begun is None else int(begun)
+    if checkpoint is not None and begun is None:
+        checkpoint.save("shares", shares)
+    return shares
 
 
 def _put(store: Arrays, sites: np.ndarray, values: Arrays, number: int = 0) -> None:

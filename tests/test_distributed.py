@@ -1,4 +1,7 @@
-"""One program of two processes, which find each other as tasks of SLURM do, on this machine."""
+"""One program of two processes, which find each other as tasks of SLURM do, on this machine.
+
+As a script this is the command line with a soil that costs nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,40 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from quick_soil import replace_the_soil
 
 import binn_prob as bp
+from binn_prob import cli
+from binn_prob.files import locked
 from binn_prob.results import storage
 from binn_prob.workflow import run
 
-SETTINGS = "methods: {vi: {steps: 100, draws: 10}}"
+SETTINGS = """
+methods:
+  vi: {steps: 1200, draws: 10}
+  mc_dropout: {steps: 100, draws: 10, batch_sites: 4}
+  laplace: {steps: 100, draws: 10}
+  deep_ensemble: {steps: 100, members: 2}
+  sghmc: {chains: 2, warmup: 10, draws: 10, thinning: 2, start_steps: 100, batch_sites: 4}
+  nuts: {chains: 2, warmup: 10, draws: 10, max_tree_depth: 3}
+"""
+"""Short, but for the first method, which saves its state on the way"""
+
 _FIRST_PORT = 61440
 """JAX takes the port of the coordinator from the number of the job, counted from here"""
 
 
 def command(folder: Path, out: Path, *options: str) -> list[str]:
-    """Return a short fit of five sites."""
+    """Return short fits of five sites."""
     (folder / "short.yaml").write_text(SETTINGS, encoding="utf-8")
     return [
-        sys.executable, "-m", "binn_prob.cli", "fit", "--sites", "5", "--config", str(folder / "short.yaml"),
+        sys.executable, __file__, "fit", "--sites", "5", "--config", str(folder / "short.yaml"),
         "--out", str(out), "--allow-unconverged", *options,
     ]  # fmt: skip
 
@@ -44,27 +62,61 @@ def free_job() -> int:
     raise AssertionError("no free port")
 
 
-@pytest.mark.slow
-def test_two_processes_are_one_program(tmp_path: Path) -> None:
-    """Both compute, the first writes and speaks, and the draws are those of one process."""
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    subprocess.run(command(tmp_path, alone, "--quiet"), env={**os.environ, "JAX_PLATFORMS": "cpu"}, check=True)
+def together(folder: Path, out: Path, *options: str) -> list[subprocess.Popen[str]]:
+    """Start the fits as two tasks of a job."""
     job = free_job()
-    tasks = [
+    return [
         subprocess.Popen(
-            command(tmp_path, together, "--distributed"), env=task(number, job), text=True,
+            command(folder, out, "--distributed", *options), env=task(number, job), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )
         for number in (0, 1)
     ]  # fmt: skip
-    said = [one.communicate(timeout=600) for one in tasks]
+
+
+def ended(tasks: list[subprocess.Popen[str]]) -> list[tuple[str, str]]:
+    """Wait for both tasks, and return what each has said; none is left behind."""
+    try:
+        return [one.communicate(timeout=600) for one in tasks]
+    finally:
+        for one in tasks:
+            one.kill()
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_program(tmp_path: Path) -> None:
+    """Both compute, the first writes and speaks; killed at a checkpoint they go on; the draws are those of one."""
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    subprocess.run(command(tmp_path, alone, "--quiet"), env={**os.environ, "JAX_PLATFORMS": "cpu"}, check=True)
+    tasks = together(tmp_path, both, "--devices", "1")
+    while not (both / "checkpoints" / "vi" / "training.npz").exists():
+        assert all(one.poll() is None for one in tasks), ended(tasks)
+        time.sleep(0.1)
+    for one in tasks:
+        one.kill()
+    ended(tasks)
+    tasks = together(tmp_path, both, "--devices", "1", "--resume")
+    said = ended(tasks)
     assert [one.returncode for one in tasks] == [0, 0], said
-    assert str(together) in said[0][0]
+    assert str(both) in said[0][0]
     assert not [line for line in said[1][0].splitlines() if not line.startswith("[Gloo]")]
-    assert sorted(path.name for path in alone.iterdir()) == sorted(path.name for path in together.iterdir())
-    one, two = (storage.load(folder / "posterior_vi.nc") for folder in (alone, together))
-    assert (one.attrs["devices"], two.attrs["devices"]) == (1, 2)
-    np.testing.assert_allclose(two["posterior/parameters"], one["posterior/parameters"], rtol=1e-7)
+    assert sorted(path.name for path in alone.iterdir()) == sorted(path.name for path in both.iterdir())
+    for method in yaml.safe_load(SETTINGS)["methods"]:
+        one, two = (storage.load(folder / f"posterior_{method}.nc") for folder in (alone, both))
+        assert (one.attrs["devices"], two.attrs["devices"]) == (1, 2)
+        np.testing.assert_allclose(two["posterior/parameters"], one["posterior/parameters"], rtol=1e-7)
+
+
+@pytest.mark.slow
+def test_what_one_process_finds_ends_both(tmp_path: Path) -> None:
+    """Each says what it knows, before anything is computed; neither waits for the other in vain."""
+    with locked(tmp_path / "run" / "checkpoints"):
+        tasks = together(tmp_path, tmp_path / "run", "--resume")
+        said = ended(tasks)
+    assert [one.returncode for one in tasks] == [2, 2], said
+    assert "to which another process is writing" in said[0][1]
+    assert "a failure in process 0 of 2" in said[1][1]
+    assert not list((tmp_path / "run").glob("posterior*"))
 
 
 def test_sites_by_themselves_are_no_program_of_many_processes(tmp_path: Path) -> None:
@@ -83,3 +135,8 @@ def test_a_process_that_finds_no_others_says_so(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "--distributed in a process that finds no others" in done.stderr
     assert "start it with srun or mpirun" in done.stderr
+
+
+if __name__ == "__main__":
+    replace_the_soil(pytest.MonkeyPatch())
+    sys.exit(cli.main())

@@ -20,9 +20,6 @@ from quick_soil import replace_the_soil
 import binn_prob as bp
 from binn_prob import cli
 from binn_prob.files import locked
-from binn_prob.fitting import identity
-from binn_prob.inference import NUTS, SiteNUTS
-from binn_prob.provenance import differences
 from binn_prob.results import storage
 from binn_prob.run_folder import run_folder
 
@@ -263,17 +260,6 @@ def test_a_run_killed_before_its_settings_were_written_can_be_resumed(refused: C
     Path("out/checkpoints/chains.npz").touch()
     with pytest.raises(bp.InputError, match="which holds no run"):
         run_folder("any", "out", resume=True)
-
-
-def test_where_it_computes_is_no_part_of_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless it says which sites are computed together."""
-
-    def known(method: NUTS | SiteNUTS, devices: int) -> dict[str, Any]:
-        monkeypatch.setattr("jax.local_device_count", lambda: devices)
-        return identity(bp.models.BINN(), method, {"seed": 0})
-
-    assert known(NUTS(), 1) == known(NUTS(), 4)
-    assert differences(known(SiteNUTS(), 1), known(SiteNUTS(), 4)) == "devices was 1 and is now 4"
 
 
 def test_a_full_disk_is_one_line_and_can_be_resumed(

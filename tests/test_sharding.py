@@ -26,6 +26,9 @@ METHODS = {
 }
 """Method → the model that it fits, and its options.  The number of sites is odd, so that devices have not as many."""
 
+ROUND = {"chains": 2, "warmup": 20, "draws": 10, "rounds": 1, "sites_at_once": 2}
+"""Options of a short fit of every site by itself"""
+
 PROGRAM = f"""
 import sys
 import jax
@@ -84,6 +87,26 @@ def moved():
 
 save = Checkpoint.save
 both("moved at a checkpoint", moved)
+
+def chains():
+    return bp.fit("binn", sites, "nuts", seed=0, progress=False, **{METHODS["nuts"][1]!r}).draws["weights"]
+
+found["fewer devices than there are: one"] = chains()
+with jax.set_mesh(site_mesh(1)):
+    found["fewer devices than there are: two"] = chains()
+
+def independent(**options):
+    return bp.fit("site", sites, "site_nuts", seed=0, progress=False, **{ROUND!r}, **options)
+
+found["independent sites, moved: two"] = independent().draws["offsets"]
+options = {{"checkpoint": f"{{sys.argv[1]}}.sites"}}
+with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
+    patched.setattr(Checkpoint, "save", mortal)
+    independent(**options)
+with jax.set_mesh(site_mesh(1)):
+    fit = independent(resume=True, **options)
+    assert fit.posterior().attrs["devices"] == 2  # the shares that determine the draws
+    found["independent sites, moved: one"] = fit.draws["offsets"]
 with jax.set_mesh(site_mesh()):
     try:
         bp.fit("binn", sites, "nuts", seed=0, progress=False, chains=2, chain_method="parallel")
@@ -111,7 +134,10 @@ def test_the_solver_is_the_same_on_two_devices(found: dict[str, np.ndarray]) -> 
     np.testing.assert_allclose(found["gradient: one"], found["gradient: two"], rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", [*METHODS, "prediction", "moved at a checkpoint"])
+@pytest.mark.parametrize(
+    "name",
+    [*METHODS, "prediction", "moved at a checkpoint", "fewer devices than there are", "independent sites, moved"],
+)
 def test_draws_are_the_same_on_two_devices(name: str, found: dict[str, np.ndarray]) -> None:
     """Within rounding, which a chain of gradients carries on; also where a fit begun on one goes on on both."""
     one, two = found[f"{name}: one"], found[f"{name}: two"]
@@ -120,7 +146,7 @@ def test_draws_are_the_same_on_two_devices(name: str, found: dict[str, np.ndarra
 
 
 def test_parallel_chains_do_not_share_their_devices(found: dict[str, np.ndarray]) -> None:
-    assert "parallel chains, and sites shared among 2 devices" in str(found["refusal"])
+    assert "parallel chains, and sites shared among 2 device(s)" in str(found["refusal"])
 
 
 def test_no_more_devices_than_there_are() -> None:

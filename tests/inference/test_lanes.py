@@ -158,6 +158,22 @@ def test_energy_is_followed_between_the_draws_that_are_kept(target):
     np.testing.assert_allclose(fourth[1].squared_energy_change[0], by_draw, rtol=1e-9)
 
 
+def test_shares_do_not_depend_on_where_they_run(target):
+    """Two of them on the one device that there is, and one after the other."""
+    start = jax.random.normal(jax.random.key(1), (2, SITES, CHAINS, LATENTS))
+    keys = jax.random.split(jax.random.key(2), 2)
+    lanes = jax.vmap(Lanes.at)(start)
+    profiles = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), read(target))
+    course = Course(20, adapt=True)
+
+    def ran(shares):
+        given = jax.tree.map(lambda leaf: leaf[shares], (keys, lanes, profiles))
+        return jax.tree.leaves(advance(Gaussians(), course, *given, 1))
+
+    for both, first, second in zip(ran(slice(2)), ran(slice(1)), ran(slice(1, 2)), strict=True):
+        np.testing.assert_allclose(both, jnp.concatenate([first, second]), rtol=1e-9, atol=1e-12)
+
+
 def test_covariance_is_learnt_from_all_chains(target):
     mean, covariance = target
     random = np.random.default_rng(0)
@@ -172,21 +188,21 @@ def test_covariance_is_learnt_from_all_chains(target):
     np.testing.assert_allclose((lanes.centre - mean) / deviation, 0.0, atol=5.0 / np.sqrt(8000))
 
 
-@given(sites=st.integers(1, 300), devices=st.integers(1, 5), at_once=st.integers(1, 70))
-def test_groups_hold_every_site_once(sites, devices, at_once):
+@given(sites=st.integers(1, 300), shares=st.integers(1, 5), at_once=st.integers(1, 70))
+def test_groups_hold_every_site_once(sites, shares, at_once):
     given_sites = np.random.default_rng(sites).permutation(sites)
-    divided = list(groups(given_sites, devices, at_once))
+    divided = list(groups(given_sites, shares, at_once))
     np.testing.assert_array_equal(np.concatenate([some for some, _ in divided]), given_sites)
     shapes = {group.shape for _, group in divided}
-    ((device, width),) = shapes
-    assert device == devices
+    ((share, width),) = shapes
+    assert share == shares
     assert width <= at_once
     assert width & (width - 1) == 0
     for some, group in divided:
         np.testing.assert_array_equal(group.ravel()[: len(some)], some)
 
 
-def test_devices_read_arrays_of_one_shape_whatever_their_sites_have_observed():
+def test_shares_read_arrays_of_one_shape_whatever_their_sites_have_observed():
     sites = bp.data.load("synthetic", sites=4, seed=0)
     few = sites["soc"].where((sites["site"] != sites["site"][0]) | (sites["observation"] < 2))
     held = SiteGroups(SiteModel(), sites.assign(soc=few), CHAINS)
