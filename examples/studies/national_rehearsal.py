@@ -6,7 +6,8 @@
 The profiles of the conterminous United States are not at hand, so as many sites of a synthetic landscape take their
 place.  Each method that fits on a small machine goes the whole way: the sites are made and read, split by location,
 fitted, those held out are predicted and compared with their known truth, and a grid is mapped.  A step of training by
-one process and by two, and sites by themselves on one worker and on two, say what more machines would bring.
+one process, by two and by two devices, and sites by themselves on one worker and on two, say what more machines would
+bring (:mod:`step_model`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from step_model import (
+    ALONE,
+    BOTH,
+    CORES_OF_ONE,
+    DAY,
+    DEVICES,
+    HOUR,
+    MODELLED,
+    NUTS_GRADIENTS,
+    OF_MODEL,
+    Steps,
+    draw_range,
+    extrapolated,
+    model_of,
+    scaling,
+    step_range,
+    steps_of,
+    steps_table,
+)
 from study import Case, Page, Study, main, share, value
 from training_task import together
-from ways import SMALL, fitted, frame, known, look, predictive, way
+from ways import SMALL, fitted, frame, known, predictive, way
 
 import binn_prob as bp
 from binn_prob import streaming
@@ -54,8 +74,6 @@ STAGES = {
 """Stage → what is done in it"""
 UNITS = (8, 32)
 """Sites that a worker fits together"""
-ALONE, BOTH = "one process on a core", "two processes, a core each"
-CORES_OF_ONE, DEVICES = "one process on two cores", "one process, two devices"
 TOGETHER = {
     ALONE: {"processes": 1, "cores": 1, "devices": 1},
     BOTH: {"processes": 2, "cores": 1, "devices": 1},
@@ -63,11 +81,6 @@ TOGETHER = {
     DEVICES: {"processes": 1, "cores": 2, "devices": 2},
 }
 """How a step is shared out → processes, and cores and devices of each"""
-NODES, CORES = (1, 2, 4, 8, 16), (2, 32)
-"""Nodes that a study might have, and cores of each"""
-NUTS_GRADIENTS = 4 * 1250 * 511
-"""Gradients over all sites of four chains of the default length, at the largest trees"""
-HOUR, DAY = 3600.0, 86_400.0
 
 
 def cases(small: bool) -> list[Case]:
@@ -80,7 +93,7 @@ def cases(small: bool) -> list[Case]:
         Case(name, end_to_end, {**_of_few_draws(how), "sites": sites, "cells": cells, "seed": seed})
         for name, how in ways
     ]
-    shared = (ALONE, BOTH) if small else tuple(TOGETHER)
+    shared = tuple(OF_MODEL.values())[1:] if small else tuple(TOGETHER)
     timed = sites // THIRD // 2 * 2  # two devices divide them: else they exchange parameters in every step
     found += [
         Case(f"step of {number:,} sites, {name}", step, {"sites": number, **TOGETHER[name], **few})
@@ -173,32 +186,27 @@ def farm(
 def page(rows: pd.DataFrame) -> Page:
     """Tabulate the stages, the steps and the farms, and extrapolate."""
     ways = [name for name in METHODS if (rows["case"] == name).any()]
-    steps, farms = steps_of(rows), farms_of(rows)
-    sites = int(rows["sites"].max())
+    steps, sites = steps_of(rows), int(rows["sites"].max())
+    model = model_of(steps)
     of_farm = rows[rows["workers"].notna() & (rows["measure"] == "unit_seconds")]
     a_site = float((of_farm["value"] / of_farm["sites"]).median())
-    modelled = extrapolated(steps, a_site, sites)
     tables = {
         f"{sites:,} sites from end to end: seconds, and the largest memory of the process": stages(rows, ways),
         "Held-out sites, against their known truth": qualities(rows, ways),
         "A step of training over a third of the sites, and over half of that": steps_table(steps),
-        "Sites by themselves, by default settings, on the workers of one machine": farms,
-        "Modelled, not measured: more such cores": modelled,
+        "Sites by themselves, by default settings, on the workers of one machine": farms_of(rows),
+        MODELLED: extrapolated(model, a_site, sites),
     }
-    half, one, two = (*steps.loc[ALONE, "value"], *steps.loc[BOTH, "value"])
-    nuts = NUTS_GRADIENTS * float(step_model(steps, np.array([2]), sites)[0])
+    low, high = (NUTS_GRADIENTS * float(one) / DAY for one in step_range(model, 1, 2, sites))
     findings = [
+        scaling(steps, BOTH, "Two processes with a core each"),
+        scaling(steps, DEVICES, "Two devices of one process"),
         (
-            f"Two processes take {share(two / one)} of the time of one for the same sites (strong "
-            f"scaling), and {two / half:.2f} times that of one for half of the sites (weak scaling)."
-        ),
-        (
-            f"What does not fit: NUTS would take up to {NUTS_GRADIENTS:,} gradients over all sites, "
-            f"{nuts / DAY:,.0f} days on two cores; every site by itself {a_site * sites / 2 / HOUR:,.0f} hours on "
-            "them."
+            f"What does not fit: NUTS would take up to {NUTS_GRADIENTS:,} gradients over all sites, {low:.1f} to "
+            f"{high:.1f} days on two cores; every site by itself {a_site * sites / 2 / HOUR:,.0f} hours on them."
         ),
     ]
-    return Page(tables, {"Time by stage, and modelled steps": draw(rows, ways, steps, sites)}, findings)
+    return Page(tables, {"Time by stage, and modelled steps": draw(rows, ways, steps, model, sites)}, findings)
 
 
 def _of(rows: pd.DataFrame, name: str) -> pd.Series:
@@ -233,22 +241,6 @@ def qualities(rows: pd.DataFrame, ways: list[str]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index", columns=[*measures, "converged"]).rename_axis("method")
 
 
-def steps_of(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the seconds of a step and their error by how it is shared out and number of sites."""
-    chosen = rows[rows["measure"] == "step_seconds"]
-    shared = chosen["case"].str.partition(", ")[2]
-    return chosen.assign(shared=shared).set_index(["shared", "sites"])[["value", "error"]].astype(float)
-
-
-def steps_table(steps: pd.DataFrame) -> pd.DataFrame:
-    """Return the same as text."""
-    lines = [
-        (name, f"{sites:,}", value(1e3 * one["value"], 1e3 * one["error"], digits=0))
-        for (name, sites), one in steps.iterrows()
-    ]
-    return pd.DataFrame(lines, columns=["shared", "sites", "milliseconds a step"]).set_index("shared")
-
-
 def farms_of(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the throughput of every farm."""
     lines = {}
@@ -267,33 +259,8 @@ def farms_of(rows: pd.DataFrame) -> pd.DataFrame:
     return table.set_index("workers")
 
 
-def step_model(steps: pd.DataFrame, processes: np.ndarray, sites: int) -> np.ndarray:
-    """Return modelled seconds of a step over so many sites by so many processes.
-
-    What one takes is a constant, and a part that is in proportion to its sites, both from its two numbers of sites;
-    agreeing costs what two take more than that, once for each doubling, as a tree of messages does.
-    """
-    half, one, two = (float(seconds) for seconds in (*steps.loc[ALONE, "value"], *steps.loc[BOTH, "value"]))
-    constant = max(2 * half - one, 0.0)
-    of_a_site = (one - constant) / steps.loc[ALONE].index.max()
-    agreeing = max(two - half, 0.0)
-    return constant + of_a_site * sites / processes + agreeing * np.log2(processes)
-
-
-def extrapolated(steps: pd.DataFrame, a_site: float, sites: int) -> pd.DataFrame:
-    """Return what more nodes would take."""
-    columns = {}
-    for cores in CORES:
-        processes = cores * np.array(NODES)
-        seconds = step_model(steps, processes, sites)
-        columns[f"milliseconds a step, {cores} cores a node"] = [f"{1e3 * one:.0f}" for one in seconds]
-        columns[f"days of NUTS, {cores} cores"] = [f"{NUTS_GRADIENTS * one / DAY:.1f}" for one in seconds]
-        columns[f"hours of a farm, {cores} cores"] = [f"{a_site * sites / one / HOUR:.2g}" for one in processes]
-    return pd.DataFrame(columns, pd.Index(NODES, name="nodes"))
-
-
 @styled
-def draw(rows: pd.DataFrame, ways: list[str], steps: pd.DataFrame, sites: int) -> Figure:
+def draw(rows: pd.DataFrame, ways: list[str], steps: pd.DataFrame, model: list[Steps], sites: int) -> Figure:
     """Draw the seconds of every stage, and the modelled time of a step over all sites."""
     figure, axes = panels(1, 2, (4.2, 2.8))
     left, right = axes[0]
@@ -308,19 +275,7 @@ def draw(rows: pd.DataFrame, ways: list[str], steps: pd.DataFrame, sites: int) -
     left.invert_yaxis()
     left.set_xlabel("seconds")
     legend(figure, left)
-    processes = np.arange(1, CORES[-1] * NODES[-1] + 1)
-    timed = int(steps.loc[ALONE].index.max())
-    for number, line in ((sites, "-"), (timed, "--")):
-        label = f"model, {number:,} sites"
-        right.plot(processes, 1e3 * step_model(steps, processes, number), line, color="black", label=label)
-    measured = (steps.loc[ALONE, "value"].iloc[-1], steps.loc[BOTH, "value"].iloc[-1])
-    colour = look("MC dropout")["color"]
-    right.plot((1, 2), 1e3 * np.array(measured), "o", color=colour, label=f"measured, {timed:,} sites")
-    right.set_xscale("log", base=2)
-    right.set_yscale("log")
-    right.set_xlabel("processes, a core each")
-    right.set_ylabel("milliseconds a step")
-    right.legend()
+    draw_range(right, steps, model, sites)
     return figure
 
 
