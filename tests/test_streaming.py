@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from numpyro.infer import Predictive
 
 import binn_prob as bp
 from binn_prob import cli, stores, streaming
+from binn_prob.data.landscape import Landscape
 from binn_prob.inference import Fit, predictive
 from binn_prob.models import BINN, NeuralPrior, SiteModel
 from binn_prob.results import plots, summary, summary_store
@@ -40,12 +43,12 @@ class Made:
     name: ClassVar[str] = "made"
 
 
-def from_prior(model: Any, train: xr.Dataset) -> Fit:
-    """Return a fit whose draws are those of the prior."""
+def from_prior(model: Any, train: xr.Dataset, draws: int = 5) -> Fit:
+    """Return a fit whose draws, so many in each of two chains, are those of the prior."""
     encoding = model.encode(train)
     profiles = model.prepare(train, encoding).without_observations()
-    drawn = Predictive(model.prior, num_samples=10)(jax.random.key(0), profiles)
-    latent = {site: values.reshape(2, 5, *values.shape[1:]) for site, values in drawn.items()}
+    drawn = Predictive(model.prior, num_samples=2 * draws)(jax.random.key(0), profiles)
+    latent = {site: values.reshape(2, draws, *values.shape[1:]) for site, values in drawn.items()}
     return Fit(Made(), model, train, encoding, latent, jax.random.key(1), 0.0, check=bp.data.validate)
 
 
@@ -231,14 +234,18 @@ methods: {vi: {draws: 8, steps: 100}}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a run with draws that are made up, not to be changed."""
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "run.yaml").write_text(RUN)
+    return made_run(tmp_path_factory.mktemp("run"), RUN)
+
+
+def made_run(folder: Path, asked: str, draws: int = 5) -> Path:
+    """Fill the folder of a run with draws that are made up."""
+    (folder / "run.yaml").write_text(asked)
     settings = Settings.from_yaml(folder / "run.yaml").written_out()
     settings.to_yaml(folder / "settings.yaml")
     train = chosen(settings).train
     (method,) = settings.build_methods().values()
     origin = {"data_fingerprint": bp.data.fingerprint(train), "seed": 0}
-    made = replace(from_prior(settings.build_model(), train), method=method, attributes=origin)
+    made = replace(from_prior(settings.build_model(), train, draws), method=method, attributes=origin)
     bp.results.storage.save(made.posterior(), folder / "posterior_vi.nc")
     return folder
 
@@ -282,3 +289,42 @@ def test_wrong_streams_are_refused_in_one_line(
     assert answer.count("\n") == 1
     assert words in answer
     assert not out.exists()
+
+
+STREAMED = """
+import sys
+
+import binn_prob as bp
+from binn_prob.memory import watched
+
+run, cells, out, memory = sys.argv[1:]
+with watched() as peak:
+    bp.streaming.predict(bp.load_fit(run), cells, out, memory=float(memory), progress=False)
+print(peak.gibibytes)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell the largest memory of a process")
+def test_memory_does_not_grow_with_the_number_of_sites(tmp_path: Path) -> None:
+    """Not by half of what sites and draws alone would take, were those of all sites in memory at once."""
+    few, many, draws, memory = 1000, 8000, 20, 0.05
+    Landscape(NEW).write(tmp_path / "fitted.zarr")
+    (tmp_path / "run").mkdir()
+    run = made_run(tmp_path / "run", RUN.replace("{sites: 8}", f"{{name: {tmp_path / 'fitted.zarr'}}}"), draws // 2)
+
+    def started(sites: int) -> subprocess.Popen[str]:
+        cells = Landscape(sites, grid=True).write(tmp_path / f"{sites}.zarr")
+        command = [sys.executable, "-c", STREAMED, run, cells, tmp_path / f"predicted-{sites}.zarr", memory]
+        return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+
+    running = [started(sites) for sites in (few, many)]
+    answers = [one.communicate()[0] for one in running]
+    assert [one.returncode for one in running] == [0, 0]
+    peak_of_few, peak_of_many = map(float, answers)
+    with xr.open_zarr(tmp_path / f"{many}.zarr", chunks=None) as cells:
+        a_site = cells.nbytes / many
+    with summary_store.opened(tmp_path / f"predicted-{many}.zarr") as predicted:
+        numbers = sum(predicted[name][0, 0].size for name in ("parameters", "processes", "soc_layer"))
+    at_once = (many - few) * (a_site + draws * numbers * 8) / 2**30
+    assert peak_of_many - peak_of_few < at_once / 2
