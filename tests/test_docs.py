@@ -37,7 +37,7 @@ class Untrained(Method):
 
     def fit(self, key: Any, model: Any, dataset: Any, *, progress: bool = True, checkpoint: Any = None) -> Fit:
         encoding = model.encode(dataset)
-        drawn = Predictive(model.prior, num_samples=50)(key, model.prepare(dataset, encoding))
+        drawn = Predictive(model.prior, num_samples=20)(key, model.prepare(dataset, encoding))
         draws = {site: values[None] for site, values in drawn.items()}
         return Fit(self, model, dataset, encoding, draws, key, wall_seconds=1.0)
 
@@ -136,9 +136,13 @@ def test_python_compiles(page: Path) -> None:
 
 
 @pytest.mark.usefixtures("soil_that_costs_nothing")
-@pytest.mark.parametrize("page", ["tour.md", "data.md", "extending.md"])
+@pytest.mark.parametrize("page", [pytest.param("tour.md", marks=pytest.mark.slow), "data.md", "extending.md"])
 def test_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = binn_prob.fit
+    fit, load = binn_prob.fit, binn_prob.data.load
+
+    def few(name: str, *, sites: int, **options: Any) -> Any:
+        """Load no more sites than it takes to see that the lines run."""
+        return load(name, sites=min(sites, 8), **options)
 
     def quick(model: Any, dataset: Any, method: Any, seed: int, **options: Any) -> Fit:
         if isinstance(method, str):
@@ -147,6 +151,7 @@ def test_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return fit(model, dataset, method, seed=seed)
 
     monkeypatch.setattr(binn_prob, "fit", quick, raising=False)
+    monkeypatch.setattr(binn_prob.data, "load", few, raising=False)
     monkeypatch.setattr(plots, "every", lambda trees, *options: {"coverage": plots.coverage_curves(trees)})
     monkeypatch.setattr("numpyro.set_host_device_count", lambda number: None)  # JAX has started
     monkeypatch.chdir(tmp_path)

@@ -26,7 +26,7 @@ RUN = """
 data: {sites: 8}
 split: {test_fraction: 0.25}
 model: {name: neural_prior, options: {hidden: [4]}}
-methods: {vi: {draws: 8, steps: 100}, mc_dropout: {draws: 8, rate: 0.3}}
+methods: {vi: {draws: 8, steps: 100}, mc_dropout: {draws: 8, rate: 0.3, steps: 100}}
 reference: vi
 """
 GROUPS = ("posterior", "posterior_predictive", "unconstrained_posterior")
@@ -108,20 +108,20 @@ def test_the_method_is_by_default_the_reference(run: Path) -> None:
 
 
 def test_predictions_are_written(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = bp.data.save(bp.data.load("synthetic", sites=5, seed=9), tmp_path / "others.nc")
+    data = bp.data.save(bp.data.load("synthetic", sites=2, seed=9), tmp_path / "others.nc")
     out = tmp_path / "out"
     assert cli.main(["predict", str(run), "--data", str(data), "--method", "vi,mc_dropout", "--out", str(out)]) == 3
     answer = capsys.readouterr()
     assert "error: vi: not converged" in answer.err
     assert answer.out.splitlines()[-1] == str(out)
     assert "vertical_transport_rate" in answer.out
-    assert "mc_dropout (2 of 2): 5 sites" in answer.err
+    assert "mc_dropout (2 of 2): 2 sites" in answer.err
     names = {f"{kind}_{method}" for kind in ("prediction", "maps") for method in ("vi", "mc_dropout")}
     assert {file.stem for file in out.iterdir()} == names
     tree, table = storage.load(out / "prediction_vi.nc"), pd.read_csv(out / "prediction_vi.csv")
-    assert len(table) == 5 * (21 + 6 + 20)
-    drawn = tree["posterior/parameters"].sel(site=2, parameter="q10")
-    (row,) = table[(table["site"] == 2) & (table["name"] == "q10")].to_dict("records")
+    assert len(table) == 2 * (21 + 6 + 20)
+    drawn = tree["posterior/parameters"].sel(site=1, parameter="q10")
+    (row,) = table[(table["site"] == 1) & (table["name"] == "q10")].to_dict("records")
     assert row["mean"] == pytest.approx(float(drawn.mean()))
     assert row["sd"] == pytest.approx(float(drawn.std(ddof=1)))
     assert row["q95"] == pytest.approx(float(drawn.quantile(0.95)))
@@ -206,14 +206,15 @@ def test_recovery_from_the_shell(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("binn_prob.results.compare.Comparison.save", lambda *arguments, **options: None)
-    arguments = ["--config", str(run / "run.yaml"), "--model", "binn", "--method", "vi", "--noise", "0.1", "--quiet"]
-    assert cli.main(["recover", *arguments, "--out", str(tmp_path / "out"), "--allow-unconverged"]) == 0
+    arguments = ["--config", str(run / "run.yaml"), "--model", "binn", "--noise", "0.1", "--quiet"]
+    chosen = ["--method", "mc_dropout", "--reference", "mc_dropout"]
+    assert cli.main(["recover", *arguments, *chosen, "--out", str(tmp_path / "out"), "--allow-unconverged"]) == 0
     shown = capsys.readouterr().out
     assert [name for name in bp.clm5.parameters.NAMES if name not in shown] == []
     settings = bp.Settings.from_yaml(tmp_path / "out" / "settings.yaml")
     assert settings.simulation is not None
     assert (settings.simulation.noise, settings.simulation.seed) == (0.1, 0)
-    tree = storage.load(tmp_path / "out" / "posterior_vi.nc")
+    tree = storage.load(tmp_path / "out" / "posterior_mc_dropout.nc")
     expected = bp.simulate(settings.build_model(), bp.data.load("synthetic", sites=8), seed=0, noise=0.1)
     truth = tree["constant_data/true_parameters"]
     np.testing.assert_array_equal(truth, expected["true_parameters"].sel(site=truth["site"]))

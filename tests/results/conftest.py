@@ -137,7 +137,7 @@ def make_tree(
     return posterior.with_held_out(tree, posterior.build(**other, attrs=attrs))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tree_of() -> Callable[..., xr.DataTree]:
     return make_tree
 

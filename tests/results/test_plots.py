@@ -31,6 +31,11 @@ def test_every_figure_is_there_and_holds_data(figures):
         shown = [axis for axis in figure.axes if axis.axison]
         assert shown, name
         assert all(axis.has_data() or axis.texts for axis in shown), name
+
+
+@pytest.mark.slow
+def test_every_figure_can_be_drawn(figures):
+    for figure in figures.values():
         picture = plots.png(figure, 60)
         assert picture.startswith(b"\x89PNG")
         assert len(picture) > 5000

@@ -13,11 +13,12 @@ from binn_prob.results import plots, posterior
 
 
 @pytest.fixture(scope="module")
-def made(trees, tmp_path_factory):
-    """The folder of a run of three methods."""
+def made(tree_of, tmp_path_factory):
+    """The folder of a run of three methods at few sites."""
     folder = tmp_path_factory.mktemp("runs") / "first"
     folder.mkdir()
-    for name, tree in trees.items():
+    for name, chains in (("mc_dropout", 1), ("vi", 1), ("nuts", 2)):
+        tree = tree_of(name, sites=3, held_out=2, chains=chains, draws=20)
         posterior.save(tree, folder / f"posterior_{name}.nc")
     (folder / "settings.yaml").write_text("reference: nuts\nmethods: {nuts: {}, vi: {}, mc_dropout: {}}\n")
     return folder
