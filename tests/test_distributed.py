@@ -25,12 +25,9 @@ from binn_prob.workflow import run
 
 SETTINGS = """
 methods:
-  vi: {steps: 1200, draws: 10}
+  vi: {steps: 1100, draws: 10}
   mc_dropout: {steps: 100, draws: 10, batch_sites: 4}
-  laplace: {steps: 100, draws: 10}
-  deep_ensemble: {steps: 100, members: 2}
-  sghmc: {chains: 2, warmup: 10, draws: 10, thinning: 2, start_steps: 100, batch_sites: 4}
-  nuts: {chains: 2, warmup: 10, draws: 10, max_tree_depth: 3}
+  nuts: {chains: 2, warmup: 5, draws: 5, max_tree_depth: 2}
 """
 """Short, but for the first method, which saves its state on the way"""
 

@@ -76,7 +76,7 @@ def main(
 
     if processes > 1:
         jax.distributed.initialize(address, processes, number)
-    shared = devices if devices > 1 else None
+    shared = devices if devices > 1 or processes > 1 else None
     use_device("cpu", None, shared=shared, distributed=processes > 1)
 
     import binn_prob as bp
