@@ -210,10 +210,17 @@ class TestByName:
     def test_the_screening_can_be_chosen_in_the_shell(
         self, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
+        world.listed = np.array([1.0, 3.0])  # rows 1 and 3 of the table, or 0 and 2 counted from 1
         world.r2[2] = 0.5
         arguments = ["data", "describe", "national", "--folder", str(world.write(tmp_path)), "--screening"]
-        for screening, kept in (("proda", COUNT - 1), ("best_r2", COUNT - 1), ("converged,mean_r2", COUNT)):
-            assert cli.main([*arguments, screening, "--proda-counts-from", "1", "--json"]) == 0
+        for screening, first, kept in (
+            ("proda", 1, COUNT - 1),
+            ("best_r2", 1, COUNT - 1),
+            ("converged,mean_r2", 1, COUNT),
+            ("best_r2,proda_parameters", 0, 2),
+            ("best_r2,proda_parameters", 1, 1),
+        ):
+            assert cli.main([*arguments, screening, "--proda-counts-from", str(first), "--json"]) == 0
             assert json.loads(capsys.readouterr().out)["sites"] == kept
 
     def test_a_missing_folder_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
