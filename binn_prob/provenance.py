@@ -16,6 +16,9 @@ __all__ = ["differences", "environment", "git_commit", "installed", "versions"]
 _NAMED = 5
 """How many differences are named."""
 
+_COMMIT = "git_commit"
+"""Key of a commit, wherever it stands in a mapping."""
+
 _DISTRIBUTIONS = (
     "binn-prob", "jax", "jaxlib", "numpyro", "blackjax", "flax", "optax", "numpy", "xarray", "pandas", "arviz-stats",
 )  # fmt: skip
@@ -52,7 +55,8 @@ def environment() -> dict[str, str]:
 def git_commit() -> str:
     """Return the commit of binn_prob's sources, with ``-dirty`` if they have been edited since.
 
-    Empty where binn_prob does not run from a git checkout of its own.
+    Empty where it is not known: binn_prob does not run from a git checkout of its own, or git is missing, refuses or
+    does not answer in time.
     """
     folder = Path(__file__).resolve().parent
 
@@ -70,9 +74,15 @@ def git_commit() -> str:
 
 
 def differences(before: Any, now: Any) -> str:
-    """Say in which keys two nested mappings differ, such as ``seed was 0 and is now 1``; empty if in none."""
+    """Say in which keys two nested mappings differ, such as ``seed was 0 and is now 1``; empty if in none.
+
+    An empty ``git_commit`` is one that is not known, and differs from none: see :func:`git_commit`.
+    """
     first, second = dict(_flat(before)), dict(_flat(now))
     differing = [key for key in first | second if first.get(key) != second.get(key)]
+    differing = [
+        key for key in differing if key.split(".")[-1] != _COMMIT or "" not in (first.get(key), second.get(key))
+    ]
     named = [f"{key} was {first.get(key)!r} and is now {second.get(key)!r}" for key in differing[:_NAMED]]
     return ", ".join(named) + (f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else "")
 

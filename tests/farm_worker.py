@@ -18,5 +18,5 @@ def dask_setup(worker: Any) -> None:
     patched = pytest.MonkeyPatch()
     replace_the_soil(patched)
     # Another one may be made while the tests run, and the workers would refuse to compute.
-    patched.setattr("binn_prob.farm.units.git_commit", lambda: os.environ["FARM_COMMIT"])
+    patched.setattr("binn_prob.farm.software.git_commit", lambda: os.environ["FARM_COMMIT"])
     Path(os.environ["FARM_WORKERS"], str(os.getpid())).touch()

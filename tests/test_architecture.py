@@ -121,7 +121,12 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("farm", ("farm.*",)),
     ("farm.clusters", ("devices", "options")),
     ("farm.store", ("claims", "stores", "data")),
-    ("farm.units", ("farm.store", "devices", "inference.base", "inference.site_groups", "results.convergence")),
+    ("farm.software", ()),
+    (
+        "farm.units",
+        ("farm.software", "farm.store", "devices", "inference.base", "inference.site_groups", "results.convergence"),
+    ),
+    ("farm.tasks", ("farm.software", "farm.units")),
     ("farm.fitted", ("farm.store", "data", "inference", "results.convergence", "saved")),
     ("farm.sites", ("farm.*", "data", "fitting", "inference", "sites")),
     ("farm.running", ("farm.*", "inference", "record", "results", "results.*", "settings")),

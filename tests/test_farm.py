@@ -21,11 +21,11 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import LocalCluster
+from distributed import LocalCluster, get_worker
 
 import binn_prob as bp
 from binn_prob import cli
-from binn_prob.farm import ClusterSettings, fit_sites, fitted, open_sites, units
+from binn_prob.farm import ClusterSettings, fit_sites, fitted, open_sites, software, units
 from binn_prob.farm import sites as handing_out
 from binn_prob.inference import FitError, SiteNUTS
 from binn_prob.models import SiteModel
@@ -169,17 +169,40 @@ def test_a_worker_with_other_software_computes_nothing(
         sent.append(units.packed(*arguments))
         return sent[-1]
 
-    monkeypatch.setattr("binn_prob.farm.sites.packed", packed)
-    monkeypatch.setattr("binn_prob.farm.sites.software", lambda: units.software() | {"git_commit": "abc"})
+    monkeypatch.setattr("binn_prob.farm.tasks.packed", packed)
+    monkeypatch.setattr("binn_prob.farm.sites.software", lambda: software.software() | {"git_commit": "abc"})
     with pytest.raises(bp.InputError, match=r"at the worker tcp://[^ ]*: git_commit was 'abc' and is now"):
         _fit(sites, tmp_path / "farm", cluster)
     assert not sent
     monkeypatch.setattr("binn_prob.farm.sites.refuse_other_software", lambda *arguments: None)  # it comes later
-    words = r"came later, tcp://[^ ]*: git_commit was 'abc' and is now .*; 0 units of sites are kept"
+    words = (
+        r"none with that of this process: tcp://[^ ]*: git_commit was 'abc' and is now .*; 0 units of sites are kept"
+    )
     with pytest.raises(FitError, match=words):
         _fit(sites, tmp_path / "farm", cluster, resume=True)
     assert len(sent) <= 2
     assert not list((tmp_path / "farm" / "units").iterdir())
+
+
+def test_a_farm_goes_on_without_a_worker_with_other_software(
+    sites: xr.Dataset, farmed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_software(expected: Any, dask_worker: Any = None) -> str:
+        return "jax was '1' and is now '2'" if (dask_worker or get_worker()).name == 1 else ""
+
+    monkeypatch.setattr("binn_prob.farm.sites.refuse_other_software", lambda *arguments: None)  # it comes later
+    monkeypatch.setattr("binn_prob.farm.software.other_software", other_software)
+    monkeypatch.setattr("binn_prob.farm.units.other_software", other_software)
+    said: list[str] = []
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0",
+        silence_logs=logging.CRITICAL,
+    ) as two:  # fmt: skip
+        other = two.workers[1].address
+        at = ClusterSettings(address=two.scheduler_address, sites_per_unit=2, retries=0)
+        _fit(sites, tmp_path / "farm", at, say=said.append)
+    assert said[1:] == [f"sent away a worker with other software, {other}: jax was '1' and is now '2'"]
+    assert _bytes(tmp_path / "farm") == _bytes(farmed.store.folder)
 
 
 def test_a_unit_that_fails_is_tried_again_and_costs_no_other(

@@ -15,7 +15,8 @@ import xarray as xr
 import binn_prob as bp
 from binn_prob import cli
 from binn_prob.farm import ClusterSettings, clusters, fit_sites, open_sites
-from binn_prob.farm.sites import _Tasks
+from binn_prob.farm.software import refuse_other_software
+from binn_prob.farm.tasks import Tasks
 from binn_prob.inference import SiteNUTS
 from binn_prob.models import SiteModel
 
@@ -127,7 +128,7 @@ def test_slurm_is_asked_for_the_jobs_of_the_settings(monkeypatch: pytest.MonkeyP
 
 def test_tasks_become_as_long_as_is_wanted() -> None:
     client: Any = SimpleNamespace(nthreads=lambda: {"a": 1, "b": 1})
-    tasks = _Tasks(client, *[None] * 4)
+    tasks = Tasks(client, *[None] * 5)
     assert tasks.units_per_task(1000) == 1  # nothing is known yet
     tasks.seconds += [10.0, 20.0]
     assert tasks.units_per_task(1000) == 4  # a minute
@@ -140,7 +141,7 @@ def test_tasks_become_as_long_as_is_wanted() -> None:
 def test_workers_with_other_software_are_named() -> None:
     def asked(**said: Any) -> None:
         client: Any = SimpleNamespace(run=lambda *arguments, **options: said)
-        clusters.refuse_other_software(client, {})
+        refuse_other_software(client, {})
 
     asked(one="", two=OSError("gone"))
     with pytest.raises(bp.InputError, match=r"at the worker two: jax was '1' and is now '2'; expected that of this"):
@@ -176,7 +177,7 @@ def test_runs_that_a_cluster_cannot_do(
 def test_units_whose_workers_die_are_tried_alone_and_then_given_up() -> None:
     died = SimpleNamespace(exception=lambda: distributed.KilledWorker("task", None, 3))
     store: Any = SimpleNamespace(has=lambda unit: unit == 1)
-    tasks = _Tasks(None, SimpleNamespace(store=store), None, None, 2)
+    tasks = Tasks(None, SimpleNamespace(store=store), None, None, 2, print)
     assert tasks._reasons(died, [1, 2, 3]) == {}
     assert list(tasks.alone) == [2, 3]
     assert tasks._reasons(died, [1]) == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +19,7 @@ from binn_prob.options import one_line
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["CLUSTERS", "ClusterSettings", "connected", "refuse_missing_libraries", "refuse_other_software"]
+__all__ = ["CLUSTERS", "ClusterSettings", "connected", "refuse_missing_libraries"]
 
 LOCAL, SLURM = "local", "slurm"
 
@@ -121,27 +121,6 @@ def connected(settings: ClusterSettings) -> Iterator[Client]:
         finally:
             with silence_logging_cmgr(logging.CRITICAL):  # one that has lost its scheduler would show where it waits
                 running.close()
-
-
-def refuse_other_software(client: Client, expected: Mapping[str, str]) -> None:
-    """Refuse workers whose draws would not be those of the others, before any data are sent to them.
-
-    Raises
-    ------
-    InputError
-        Naming one of them, and what differs.
-    """
-    from binn_prob.farm.units import other_software
-
-    said = client.run(other_software, expected, on_error="return")
-    # A worker that cannot be reached has gone; should it come back, it says the same of its first unit.
-    others = {worker: text for worker, text in said.items() if text and not isinstance(text, OSError)}
-    if others:
-        worker, text = next(iter(others.items()))
-        reason = " ".join(f"{type(text).__name__}: {text}".split()) if isinstance(text, Exception) else text
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        cure = "install the same on all machines, and start the workers anew"
-        raise InputError(f"other software at the worker {worker}{more}: {reason}", "that of this process", cure)
 
 
 def _local(settings: ClusterSettings) -> Any:

@@ -16,17 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from binn_prob.farm.software import SoftwareError, other_software
 from binn_prob.farm.store import Store
 from binn_prob.precision import Precision
-from binn_prob.provenance import differences, git_commit, versions
 
 if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
 
-__all__ = [
-    "Farm", "SoftwareError", "UnitError", "arranged", "fit_units", "other_software", "packed", "software", "unit_seed",
-]  # fmt: skip
+__all__ = ["Farm", "UnitError", "arranged", "fit_units", "packed", "unit_seed"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,8 @@ class Farm:
     precision: Precision
     store: Store
     software: Mapping[str, str]
-    """By which the draws are to be made: that of the process that hands the units out, see :func:`software`"""
+    """By which the draws are to be made: that of the process that hands the units out, see
+    :func:`binn_prob.farm.software.software`"""
 
 
 class UnitError(RuntimeError):
@@ -48,20 +47,6 @@ class UnitError(RuntimeError):
     def __init__(self, reasons: Mapping[int, str]) -> None:
         super().__init__(reasons)
         self.reasons = reasons
-
-
-class SoftwareError(RuntimeError):
-    """A worker has other software than the farm: it says which worker, and what differs."""
-
-
-def software() -> dict[str, str]:
-    """Return the versions of the libraries of this process, and the commit of its sources."""
-    return versions() | {"git_commit": git_commit()}
-
-
-def other_software(expected: Mapping[str, str]) -> str:
-    """Say how the software of this process differs from that of a farm; empty if it does not."""
-    return differences(expected, software())
 
 
 def arranged(dataset: xr.Dataset) -> np.ndarray:
@@ -110,7 +95,7 @@ def fit_units(precision: Precision, expected: Mapping[str, str], task: bytes) ->
     from binn_prob.devices import use_device
 
     if changes := other_software(expected):  # of a worker that has come since the others were asked
-        raise SoftwareError(f"{get_worker().address}: {changes}")
+        raise SoftwareError(get_worker().address, changes)
     os.environ.setdefault("NPROC", "1")  # the threads of JAX on a CPU; it has not started yet, nor read the task
     use_device("cpu", precision)
     farm, units = pickle.loads(task)
