@@ -72,7 +72,7 @@ def is_first_process() -> bool:
 def failing_together() -> Iterator[None]:
     """Raise in every process of one program if what is enclosed fails in any of them.
 
-    Otherwise those in which it did not would go on, and wait for the others in vain.
+    Otherwise those in which it did not would go on, and wait for the others in vain.  All wait here for the last.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from binn_prob.devices import is_first_process, processes
+from binn_prob.devices import failing_together, is_first_process, processes
 from binn_prob.errors import InputError
 from binn_prob.files import LOCK, is_unused
 from binn_prob.provenance import differences
@@ -75,8 +75,8 @@ def folder_of_process(folder: Path) -> Iterator[Path]:
 
     with TemporaryDirectory() as temporary:
         copy = Path(temporary) / "run"
-        if not is_first_process() and folder.is_dir():
-            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(LOCK))
-        sync_global_devices("folders")  # nobody writes before all have read
+        with failing_together():  # nobody writes before all have read
+            if not is_first_process() and folder.is_dir():
+                shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(LOCK))
         yield folder if is_first_process() else copy
         sync_global_devices("results")

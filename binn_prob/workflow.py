@@ -96,7 +96,8 @@ def run(
     ------
     InputError
         If the settings, the data or the folder are not what they must be, and nothing has been computed then; if
-        another process writes to the folder, or the disk is full.
+        another process writes to the folder, or the disk is full; if any of that is so in another process of the
+        same program.
     """
     folder = run_folder(settings.name, out, resume=resume)
     model, methods, settings = settings.build_model(), settings.build_methods(), settings.written_out()

@@ -10,7 +10,6 @@ The kernels and the adaptation of the step size are blackjax's.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable
 from functools import cache, partial
 from typing import Any, Literal, NamedTuple, Protocol
@@ -24,7 +23,7 @@ from jax.scipy.linalg import solve_triangular
 
 from binn_prob.sharding import devices_of_sites
 
-__all__ = ["BatchedModel", "Course", "Lanes", "Record", "Trajectory", "advance", "whitened"]
+__all__ = ["BatchedModel", "Course", "Lanes", "Record", "Trajectory", "advance", "useful_devices", "whitened"]
 
 Trajectory = Literal["jittered", "nuts"]
 
@@ -131,16 +130,21 @@ def advance(
 
     Notes
     -----
-    There is a device for each share, or one for as many as the devices divide them into.
+    Each device has a share, or equally many: of the devices as many are used as divide the shares.
     """
     devices = devices_of_sites()
-    mesh = jax.sharding.Mesh(np.array(devices[: math.gcd(len(keys), len(devices))]), ("device",))
+    mesh = jax.sharding.Mesh(np.array(devices[: useful_devices(len(keys), len(devices))]), ("device",))
     # Arrays that come from elsewhere lie where those of the last call do: else there would be a program for each.
     apart = jax.device_put(
         (keys, lanes, profiles), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("device"))
     )
     with jax.set_mesh(mesh):  # whatever mesh is in use: here the sites have been shared out already
         return _compiled(model, course, mesh)(*apart, jnp.asarray(thinning), jnp.asarray(target))
+
+
+def useful_devices(shares: int, devices: int) -> int:
+    """Return how many of the devices can have equally many shares each."""
+    return max(number for number in range(1, devices + 1) if shares % number == 0)
 
 
 def whitened(lanes: Lanes, position: Array) -> Lanes:

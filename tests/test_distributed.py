@@ -1,11 +1,13 @@
 """One program of two processes, which find each other as tasks of SLURM do, on this machine.
 
-As a script this is the command line with a soil that costs nothing.
+As a script this is the command line with a soil that costs nothing, which saves its state often.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -19,17 +21,18 @@ from quick_soil import replace_the_soil
 
 import binn_prob as bp
 from binn_prob import cli
+from binn_prob.devices import cores
 from binn_prob.files import locked
 from binn_prob.results import storage
 from binn_prob.workflow import run
 
 SETTINGS = """
 methods:
-  vi: {steps: 1100, draws: 10}
+  vi: {steps: 400, draws: 10}
   mc_dropout: {steps: 100, draws: 10, batch_sites: 4}
-  nuts: {chains: 2, warmup: 5, draws: 5, max_tree_depth: 2}
+  nuts: {chains: 2, warmup: 5, draws: 5, max_tree_depth: 2, start_steps: 100}
 """
-"""Short, but for the first method, which saves its state on the way"""
+"""Short, for every step takes several exchanges between the processes"""
 
 _FIRST_PORT = 61440
 """JAX takes the port of the coordinator from the number of the job, counted from here"""
@@ -64,7 +67,7 @@ def together(folder: Path, out: Path, *options: str) -> list[subprocess.Popen[st
     job = free_job()
     return [
         subprocess.Popen(
-            command(folder, out, "--distributed", *options), env=task(number, job), text=True,
+            command(folder, out, "--distributed", *options), env=task(number, job) | {"TMPDIR": str(folder)}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )
         for number in (0, 1)
@@ -85,22 +88,26 @@ def test_two_processes_are_one_program(tmp_path: Path) -> None:
     """Both compute, the first writes and speaks; killed at a checkpoint they go on; the draws are those of one."""
     alone, both = tmp_path / "alone", tmp_path / "both"
     subprocess.run(command(tmp_path, alone, "--quiet"), env={**os.environ, "JAX_PLATFORMS": "cpu"}, check=True)
-    tasks = together(tmp_path, both, "--devices", "1")
+    tasks = together(tmp_path, both)
+    deadline = time.monotonic() + 300
     while not (both / "checkpoints" / "vi" / "training.npz").exists():
         assert all(one.poll() is None for one in tasks), ended(tasks)
+        assert time.monotonic() < deadline, "no checkpoint"
         time.sleep(0.1)
     for one in tasks:
         one.kill()
     ended(tasks)
-    tasks = together(tmp_path, both, "--devices", "1", "--resume")
+    assert json.loads((both / "run.json").read_text(encoding="utf-8"))["devices"] == 2 * cores()  # each a device
+    tasks = together(tmp_path, both, "--devices", "2", "--resume")
     said = ended(tasks)
     assert [one.returncode for one in tasks] == [0, 0], said
+    assert re.search(r"[123]00/400 \[00:00", said[0][1])  # steps, where it goes on
     assert str(both) in said[0][0]
     assert not [line for line in said[1][0].splitlines() if not line.startswith("[Gloo]")]
     assert sorted(path.name for path in alone.iterdir()) == sorted(path.name for path in both.iterdir())
     for method in yaml.safe_load(SETTINGS)["methods"]:
         one, two = (storage.load(folder / f"posterior_{method}.nc") for folder in (alone, both))
-        assert (one.attrs["devices"], two.attrs["devices"]) == (1, 2)
+        assert (one.attrs["devices"], two.attrs["devices"]) == (1, 4)
         np.testing.assert_allclose(two["posterior/parameters"], one["posterior/parameters"], rtol=1e-7)
 
 
@@ -135,5 +142,7 @@ def test_a_process_that_finds_no_others_says_so(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    replace_the_soil(pytest.MonkeyPatch())
+    patched = pytest.MonkeyPatch()
+    replace_the_soil(patched)
+    patched.setattr("binn_prob.inference.training._SAVED_EVERY", 1)
     sys.exit(cli.main())

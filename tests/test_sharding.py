@@ -22,7 +22,7 @@ METHODS = {
     "laplace": ("binn", {"steps": 100, "draws": 20}),
     "sghmc": ("binn", {"chains": 2, "warmup": 10, "draws": 10, "thinning": 2, "start_steps": 100, "batch_sites": 4}),
     "vi of all sites": ("neural_prior", {"steps": 100, "draws": 20}),
-    "nuts": ("binn", {"chains": 2, "warmup": 20, "draws": 20, "max_tree_depth": 3}),
+    "nuts": ("binn", {"chains": 2, "warmup": 20, "draws": 20, "max_tree_depth": 3, "start_steps": 100}),
 }
 """Method → the model that it fits, and its options.  The number of sites is odd, so that devices have not as many."""
 
@@ -73,20 +73,26 @@ both("prediction", lambda: fits[0].predict(sites.isel(site=slice(5)))["posterior
 class Killed(BaseException):
     pass
 
-def mortal(self, name, tree):
-    save(self, name, tree)
-    raise Killed
+def killed_after(last):
+    def mortal(self, name, tree):
+        save(self, name, tree)
+        if name == last:
+            raise Killed
+    return mortal
 
-def moved():
-    folder = f"{{sys.argv[1]}}.{{devices_in_use()}}"
-    options = {{"seed": 0, "progress": False, "steps": 1200, "draws": 20, "checkpoint": folder}}
-    with jax.set_mesh(site_mesh(1)), pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Checkpoint, "save", mortal)
+def moved(first, then):
+    options = {{"seed": 0, "progress": False, "steps": 1200, "draws": 20}}
+    options["checkpoint"] = f"{{sys.argv[1]}}.{{first}}.{{then}}"
+    with jax.set_mesh(site_mesh(first)), pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Checkpoint, "save", killed_after("training"))
         bp.fit("binn", sites, "vi", **options)
-    return bp.fit("binn", sites, "vi", resume=True, **options).draws["weights"]
+    with jax.set_mesh(site_mesh(then)):
+        return bp.fit("binn", sites, "vi", resume=True, **options).draws["weights"]
 
 save = Checkpoint.save
-both("moved at a checkpoint", moved)
+stayed = moved(1, 1)
+for name, way in {{"moved to more devices": (1, 2), "moved to fewer": (2, 1)}}.items():
+    found[f"{{name}}: one"], found[f"{{name}}: two"] = stayed, moved(*way)
 
 def chains():
     return bp.fit("binn", sites, "nuts", seed=0, progress=False, **{METHODS["nuts"][1]!r}).draws["weights"]
@@ -101,11 +107,11 @@ def independent(**options):
 found["independent sites, moved: two"] = independent().draws["offsets"]
 options = {{"checkpoint": f"{{sys.argv[1]}}.sites"}}
 with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
-    patched.setattr(Checkpoint, "save", mortal)
+    patched.setattr(Checkpoint, "save", killed_after("draws_0"))
     independent(**options)
 with jax.set_mesh(site_mesh(1)):
     fit = independent(resume=True, **options)
-    assert fit.posterior().attrs["devices"] == 2  # the shares that determine the draws
+    assert [fit.posterior().attrs[name] for name in ("shares", "devices")] == [2, 1]
     found["independent sites, moved: one"] = fit.draws["offsets"]
 with jax.set_mesh(site_mesh()):
     try:
@@ -136,7 +142,14 @@ def test_the_solver_is_the_same_on_two_devices(found: dict[str, np.ndarray]) -> 
 
 @pytest.mark.parametrize(
     "name",
-    [*METHODS, "prediction", "moved at a checkpoint", "fewer devices than there are", "independent sites, moved"],
+    [
+        *METHODS,
+        "prediction",
+        "moved to more devices",
+        "moved to fewer",
+        "fewer devices than there are",
+        "independent sites, moved",
+    ],
 )
 def test_draws_are_the_same_on_two_devices(name: str, found: dict[str, np.ndarray]) -> None:
     """Within rounding, which a chain of gradients carries on; also where a fit begun on one goes on on both."""

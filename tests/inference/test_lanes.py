@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import binn_prob as bp
-from binn_prob.inference.lanes import Course, Lanes, advance, whitened
+from binn_prob.inference.lanes import Course, Lanes, advance, useful_devices, whitened
 from binn_prob.inference.site_groups import SiteGroups, groups
 from binn_prob.models import SiteModel
 from binn_prob.sharding import site_mesh
@@ -186,6 +186,11 @@ def test_covariance_is_learnt_from_all_chains(target):
     wanted = covariance / deviation[:, :, None] / deviation[:, None, :]
     np.testing.assert_allclose(found, wanted, atol=5.0 * np.sqrt(2.0 / 8000) + 30.0 / 8030)
     np.testing.assert_allclose((lanes.centre - mean) / deviation, 0.0, atol=5.0 / np.sqrt(8000))
+
+
+@pytest.mark.parametrize(("shares", "devices", "useful"), [(2, 1, 1), (2, 3, 2), (4, 6, 4), (6, 4, 3), (5, 4, 1)])
+def test_devices_have_equally_many_shares(shares, devices, useful):
+    assert useful_devices(shares, devices) == useful
 
 
 @given(sites=st.integers(1, 300), shares=st.integers(1, 5), at_once=st.integers(1, 70))
