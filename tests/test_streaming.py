@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import jax
@@ -332,3 +334,30 @@ def test_memory_does_not_grow_with_the_number_of_sites(tmp_path: Path) -> None:
     with summary_store.opened(tmp_path / f"predicted-{many}.zarr") as predicted:
         of_its_draws = 8 * draws * sum(predicted[name][0, 0].size for name in ("parameters", "processes", "soc_layer"))
     assert peak_of_many - peak_of_few < (many - few) * min(of_a_site, of_its_draws) / 2**30 / 2
+
+
+@pytest.fixture
+def bench(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The script that measures the table of a million cells."""
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    yield importlib.import_module("streaming")
+    del sys.modules["streaming"]
+
+
+@pytest.mark.slow
+def test_the_table_of_many_cells_is_measured(
+    bench: ModuleType, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "SETTINGS", bench.SETTINGS.replace("draws: {draws}", "draws: {draws}, steps: 20"))
+    found = bench.rows(tmp_path, cells=20, profiles=8, draws=5, memory=0.1)
+    commands = ("data landscape cells.zarr --sites 20 --grid", "predict run --data cells.zarr --stream")
+    assert [row[:2] for row in found] == [(f"`binn-prob {command}`", "20") for command in commands]
+    for row, written in zip(found, ("cells.zarr", "predicted"), strict=True):
+        (*seconds, memory, disk), units = zip(*(cell.split() for cell in row[2:]), strict=True)
+        assert units == ("s", "s", "GiB", "GB")
+        assert min(map(float, seconds)) > 0 or written == "cells.zarr"  # so few are made in no time
+        assert float(memory) > 0.1 or sys.platform != "linux"
+        assert float(disk) == pytest.approx(bench.size(tmp_path / written) / 1e9, rel=0.1)
+    stored = table(tmp_path / "predicted" / "prediction_mc_dropout.zarr")
+    assert (stored.sizes["site"], stored.attrs["draws"]) == (20, 5)
+    assert f"| {' | '.join(bench.HEAD)} |" in (root / "docs" / "scaling.md").read_text(encoding="utf-8")
