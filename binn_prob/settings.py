@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from binn_prob.data.sources import NAMES, absolute, is_file_name, screening_of
+from binn_prob.data.sources import absolute
 from binn_prob.data.splits import Rule
+from binn_prob.data_settings import DataSettings, Section, Seed
 from binn_prob.devices import Device, Shared
 from binn_prob.errors import InputError
 from binn_prob.farm.clusters import ClusterSettings
@@ -25,7 +26,7 @@ from binn_prob.precision import Precision, chosen_precision
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["UPSCALING", "WHERE", "DataSettings", "ModelSettings", "Settings", "SimulationSettings", "SplitSettings"]
+__all__ = ["UPSCALING", "WHERE", "ModelSettings", "Settings", "SimulationSettings", "SplitSettings"]
 
 _COMPARED = {True: ("mc_dropout", "vi", "nuts"), False: ("vi", "site_nuts")}
 """The methods of a comparison by default: for models with a network, and for those of independent sites."""
@@ -40,74 +41,10 @@ WHERE = ("device", "devices", "distributed", "cluster")
 """Settings that say where a run computes, and nothing of what comes out but its rounding; of a cluster see
 :mod:`binn_prob.farm.units`."""
 
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Options = dict[str, Any]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class DataSettings(_Section):
-    """Which sites."""
-
-    name: str = "synthetic"
-    """``synthetic``, ``new-york``, ``new-york-grid``, ``national``, or a netCDF file (``.nc``) or Zarr store
-    (``.zarr``) of sites"""
-    sites: int | list[int] | None = None
-    """number of sites, or their ids; default: 64 synthetic ones, all usable published profiles"""
-    seed: Seed = 0
-    """seed of the synthetic sites, or of the choice among the profiles"""
-    folder: str | None = None
-    """folder with the published files; default: the cache of downloads"""
-    screening: str | list[str] | None = None
-    """which of the national profiles pass: ``binn``, ``proda`` or a list of tests, an empty one for all profiles;
-    default: ``binn``"""
-    proda_counts_from: int | None = None
-    """number of the first of the national profiles in PRODA's results, 0 or 1; default: 0"""
-
-    def absolute_folder(self) -> str | None:
-        """Return the path of the folder in full, so that it means the same in any other."""
-        return None if self.folder is None else str(Path(self.folder).expanduser().absolute())
-
-    def passing(self) -> dict[str, Any]:
-        """Return the screening of these data, its defaults spelled out; empty if they have none."""
-        return screening_of(self.name, self.screening, self.proda_counts_from)
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in NAMES and not is_file_name(name):
-            expected = f"{', '.join(map(repr, NAMES))}, or a netCDF file (.nc) or Zarr store (.zarr)"
-            raise InputError(f"data.name = {name!r}", expected, "correct data.name")
-        return name
-
-    @field_validator("sites", mode="before")
-    @classmethod
-    def _at_least_two(cls, sites: Any) -> Any:
-        ids = sites if isinstance(sites, list) else [sites]
-        whole = all(isinstance(one, int) and not isinstance(one, bool) for one in ids)
-        if sites is not None and not (whole and (len(ids) if isinstance(sites, list) else sites) >= 2):
-            expected = "an integer of at least 2, or a list of at least two ids"
-            raise InputError(f"data.sites = {sites!r}", expected, "correct data.sites")
-        return sites
-
-    @field_validator("screening", mode="before")
-    @classmethod
-    def _a_word_or_words(cls, screening: Any) -> Any:
-        words = screening if isinstance(screening, list) else [screening]
-        if screening is not None and not all(isinstance(word, str) for word in words):
-            got, expected = f"data.screening = {screening!r}", "'binn', 'proda' or a list of tests"
-            raise InputError(got, expected, "correct data.screening")
-        return screening
-
-    @model_validator(mode="after")
-    def _screening_is_of_these_data(self) -> Self:
-        self.passing()
-        return self
-
-
-class SplitSettings(_Section):
+class SplitSettings(Section):
     """Which sites are held out."""
 
     by: Rule = "location"
@@ -118,7 +55,7 @@ class SplitSettings(_Section):
     seed: Seed = 0
 
 
-class SimulationSettings(_Section):
+class SimulationSettings(Section):
     """Observations drawn from the model's prior in the place of the measured ones: see :func:`binn_prob.simulate`."""
 
     seed: Seed = 0
@@ -126,16 +63,16 @@ class SimulationSettings(_Section):
     """standard deviation of the logarithm of an observation; default: that of the model's likelihood"""
 
 
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """Which probabilistic model."""
 
     name: str = "binn"
     """a word of ``binn_prob.models.MODELS``"""
-    options: Options = {}
+    options: Options = Field(default_factory=dict)
     """fields of the model's dataclass"""
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything that determines a run.
 
     Raises

@@ -131,6 +131,7 @@ ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("farm.sites", ("farm.*", "data", "fitting", "inference", "sites")),
     ("farm.running", ("farm.*", "inference", "record", "results", "results.*", "settings")),
     ("run_folder", ("devices", "options", "settings")),
+    ("data_settings", ("data.*",)),
     ("settings", ("*",)),
     ("fitting", ("*",)),
     ("saved", ("*",)),

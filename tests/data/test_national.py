@@ -28,8 +28,8 @@ from binn_prob.clm5.parameters import NAMES
 from binn_prob.data import load, national, save, validate
 from binn_prob.data.national_files import ENVIRONMENT, grid_cells, spin_up
 from binn_prob.data.national_filters import Profiles
+from binn_prob.data_settings import DataSettings
 from binn_prob.errors import InputError
-from binn_prob.settings import DataSettings
 
 
 @pytest.fixture
