@@ -153,14 +153,15 @@ def _run(
             options: dict[str, Any] = {"seed": settings.seed, "progress": progress, "checkpoint": checkpoint}
             options |= {"method": method, "resume": resume}
             with sharing(settings.devices, distributed=settings.distributed):
-                if first is not None and method.name == UPSCALING:
-                    return upscale(first, model, **options).tree(held_out=test)
-                return fit(model, train, **options).tree(held_out=test)
+                second = first is not None and method.name == UPSCALING
+                fitted = upscale(first, model, **options) if second else fit(model, train, **options)
+                say(f"{method.name} is fitted; its draws are turned into parameters, processes and carbon")
+                return fitted.tree(held_out=test)
 
         with record:
             if settings.cluster is None:
                 trees = _fit_each(methods, kept, posterior, record, say)
-                done = _finished(trees, settings.reference, record, compared=compared)
+                done = _finished(trees, settings.reference, record, say, compared=compared)
             else:
                 done = _judged(fit_on_cluster(settings, model, methods, train, record, progress, say), record)
         shutil.rmtree(checkpoints)
@@ -241,7 +242,9 @@ def _fit_each(
     return trees
 
 
-def _finished(trees: Mapping[str, xr.DataTree], reference: str | None, record: Record, *, compared: bool) -> Run:
+def _finished(
+    trees: Mapping[str, xr.DataTree], reference: str | None, record: Record, say: Say, *, compared: bool
+) -> Run:
     """Judge what was fitted and, if asked, compare it and write table, figures and report."""
     from binn_prob.results.compare import compare
     from binn_prob.results.convergence import summarise
@@ -249,7 +252,9 @@ def _finished(trees: Mapping[str, xr.DataTree], reference: str | None, record: R
     comparison = None
     if compared and trees:
         with record.timing("comparison"):
+            say("the methods are compared")
             comparison = compare(trees, reference=reference if reference in trees else None)
+            say("figures and the report are made")
             command = f"binn-prob compare --config {shlex.quote(str(record.folder / 'settings.yaml'))}"
             comparison.save(record.folder, command=command, posteriors=False)  # each is there since its fit
     diagnosed = comparison.convergence if comparison else {word: summarise(tree) for word, tree in trees.items()}

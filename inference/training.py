@@ -156,6 +156,8 @@ def train(
             bar.set_postfix_str(f"loss {at.mean:.1f}")
             if checkpoint is not None and at.taken % (_SAVED_EVERY * _STRIDE) == 0:
                 checkpoint.save("training", at)
+        if at.taken < len(at.losses):
+            bar.set_postfix_str(f"loss {at.mean:.1f}, which no longer falls", refresh=False)
         bar.total = bar.n  # the bar ends here, also when training has stopped early
         bar.refresh()
     if checkpoint is not None:

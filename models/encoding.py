@@ -93,6 +93,6 @@ def _select(dataset: xr.Dataset, kind: str, names: tuple[str, ...]) -> np.ndarra
         raise InputError(
             f"sites without the {kind} covariates {', '.join(sorted(missing))}",
             "every covariate of the training sites",
-            "add them to the dataset",
+            "add them to the dataset, or take a fit of sites with the covariates that it has",
         )
     return dataset[kind].sel({dimension: list(names)}).transpose("site", dimension).to_numpy()
