@@ -153,8 +153,10 @@ def _run(
             options: dict[str, Any] = {"seed": settings.seed, "progress": progress, "checkpoint": checkpoint}
             options |= {"method": method, "resume": resume}
             with sharing(settings.devices, distributed=settings.distributed):
-                second = first is not None and method.name == UPSCALING
-                fitted = upscale(first, model, **options) if second else fit(model, train, **options)
+                if first is not None and method.name == UPSCALING:
+                    fitted = upscale(first, model, **options)
+                else:
+                    fitted = fit(model, train, **options)
                 say(f"{method.name} is fitted; its draws are turned into parameters, processes and carbon")
                 return fitted.tree(held_out=test)
 
