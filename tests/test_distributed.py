@@ -30,7 +30,6 @@ SETTINGS = """
 methods:
   vi: {steps: 400, draws: 10}
   mc_dropout: {steps: 100, draws: 10, batch_sites: 4}
-  nuts: {chains: 2, warmup: 5, draws: 5, max_tree_depth: 2, start_steps: 100}
 """
 """Short, for every step takes several exchanges between the processes"""
 

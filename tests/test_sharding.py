@@ -22,7 +22,7 @@ METHODS = {
     "laplace": ("binn", {"steps": 100, "draws": 20}),
     "sghmc": ("binn", {"chains": 2, "warmup": 10, "draws": 10, "thinning": 2, "start_steps": 100, "batch_sites": 4}),
     "vi of all sites": ("neural_prior", {"steps": 100, "draws": 20}),
-    "nuts": ("binn", {"chains": 2, "warmup": 20, "draws": 20, "max_tree_depth": 3, "start_steps": 100}),
+    "nuts": ("binn", {"chains": 2, "warmup": 10, "draws": 10, "max_tree_depth": 2, "start_steps": 100}),
 }
 """Method → the model that it fits, and its options.  The number of sites is odd, so that devices have not as many."""
 
@@ -81,7 +81,7 @@ def killed_after(last):
     return mortal
 
 def moved(first, then):
-    options = {{"seed": 0, "progress": False, "steps": 1200, "draws": 20}}
+    options = {{"seed": 0, "progress": False, "steps": 200, "draws": 20}}
     options["checkpoint"] = f"{{sys.argv[1]}}.{{first}}.{{then}}"
     with jax.set_mesh(site_mesh(first)), pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
         patched.setattr(Checkpoint, "save", killed_after("training"))
@@ -90,6 +90,7 @@ def moved(first, then):
         return bp.fit("binn", sites, "vi", resume=True, **options).draws["weights"]
 
 save = Checkpoint.save
+pytest.MonkeyPatch().setattr("binn_prob.inference.training._SAVED_EVERY", 1)
 stayed = moved(1, 1)
 for name, way in {{"moved to more devices": (1, 2), "moved to fewer": (2, 1)}}.items():
     found[f"{{name}}: one"], found[f"{{name}}: two"] = stayed, moved(*way)

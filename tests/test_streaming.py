@@ -307,7 +307,7 @@ print(peak.gibibytes)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell the largest memory of a process")
 def test_memory_does_not_grow_with_the_number_of_sites(tmp_path: Path) -> None:
     """Not by half of what either the sites or their draws would take, were those of all sites in memory at once.
@@ -344,7 +344,7 @@ def bench(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     del sys.modules["streaming"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_table_of_many_cells_is_measured(
     bench: ModuleType, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

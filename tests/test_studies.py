@@ -314,6 +314,7 @@ class TestMCDropout(SmallRun):
     name = "mc_dropout"
 
 
+@pytest.mark.long  # processes, a farm and a stream, each of which has tests of its own
 class TestNationalRehearsal(SmallRun):
     name = "national_rehearsal"
 
