@@ -136,7 +136,9 @@ def test_python_compiles(page: Path) -> None:
 
 
 @pytest.mark.usefixtures("soil_that_costs_nothing")
-@pytest.mark.parametrize("page", [pytest.param("tour.md", marks=pytest.mark.slow), "data.md", "extending.md"])
+@pytest.mark.parametrize(
+    "page", ["data.md", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tour.md", "extending.md"))]
+)
 def test_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fit, load = binn_prob.fit, binn_prob.data.load
 

@@ -202,6 +202,7 @@ def test_recovery_simulates_whatever_the_file_says(run: Path) -> None:
     assert (settings.simulation.noise, settings.simulation.seed) == (None, 0)
 
 
+@pytest.mark.slow
 def test_recovery_from_the_shell(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
