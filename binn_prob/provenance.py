@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["differences", "environment", "git_commit", "installed", "versions"]
+__all__ = ["differences", "environment", "git_commit", "installed", "shortened", "versions"]
 
 _NAMED = 5
 """How many differences are named."""
@@ -83,8 +83,13 @@ def differences(before: Any, now: Any) -> str:
     differing = [
         key for key in differing if key.split(".")[-1] != _COMMIT or "" not in (first.get(key), second.get(key))
     ]
-    named = [f"{key} was {first.get(key)!r} and is now {second.get(key)!r}" for key in differing[:_NAMED]]
-    return ", ".join(named) + (f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else "")
+    return shortened([f"{key} was {first.get(key)!r} and is now {second.get(key)!r}" for key in differing], _NAMED)
+
+
+def shortened(words: Sequence[str], most: int) -> str:
+    """Return the first of some words with commas, and how many more there are."""
+    more = len(words) - most
+    return ", ".join(words[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -23,7 +23,7 @@ from jax.scipy.linalg import solve_triangular
 
 from binn_prob.sharding import devices_of_sites
 
-__all__ = ["BatchedModel", "Course", "Lanes", "Record", "Trajectory", "advance", "useful_devices", "whitened"]
+__all__ = ["BatchedModel", "Course", "Lanes", "Record", "Trajectory", "advance", "sharing_devices", "whitened"]
 
 Trajectory = Literal["jittered", "nuts"]
 
@@ -133,7 +133,7 @@ def advance(
     Each device has a share, or equally many: of the devices as many are used as divide the shares.
     """
     devices = devices_of_sites()
-    mesh = jax.sharding.Mesh(np.array(devices[: useful_devices(len(keys), len(devices))]), ("device",))
+    mesh = jax.sharding.Mesh(np.array(devices[: sharing_devices(len(keys), len(devices))]), ("device",))
     # Arrays that come from elsewhere lie where those of the last call do: else there would be a program for each.
     apart = jax.device_put(
         (keys, lanes, profiles), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("device"))
@@ -142,7 +142,7 @@ def advance(
         return _compiled(model, course, mesh)(*apart, jnp.asarray(thinning), jnp.asarray(target))
 
 
-def useful_devices(shares: int, devices: int) -> int:
+def sharing_devices(shares: int, devices: int) -> int:
     """Return how many of the devices can have equally many shares each."""
     return max(number for number in range(1, devices + 1) if shares % number == 0)
 

@@ -17,7 +17,7 @@ from binn_prob.checks import one_of, positive, whole
 from binn_prob.errors import InputError
 from binn_prob.inference.base import Fit, Method, Model, Stopwatch
 from binn_prob.inference.checkpoint import Checkpoint
-from binn_prob.inference.lanes import Course, Lanes, Trajectory, useful_devices
+from binn_prob.inference.lanes import Course, Lanes, Trajectory, sharing_devices
 from binn_prob.inference.site_groups import Arrays, IndependentSites, SiteGroups, groups, padding
 from binn_prob.results import convergence
 from binn_prob.sharding import devices_of_sites
@@ -130,7 +130,7 @@ class SiteNUTS(Method):
             if not len(unfinished):
                 break
         fitted = _fit(self, model, dataset, kept, predict_key, stopwatch.seconds())
-        used = {"shares": shares, "devices": useful_devices(shares, len(devices_of_sites()))}
+        used = {"shares": shares, "devices": sharing_devices(shares, len(devices_of_sites()))}
         return replace(fitted, gradients=float(lanes["gradients"].mean()), attributes=used)
 
 

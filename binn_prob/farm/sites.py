@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from binn_prob.farm.store import Store
 from binn_prob.farm.tasks import Tasks
 from binn_prob.farm.units import Farm, arranged
 from binn_prob.precision import chosen_precision
+from binn_prob.provenance import shortened
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -145,9 +146,10 @@ def _fit_all(farm: Farm, sites: xr.Dataset, settings: ClusterSettings, progress:
                     reasons[unit] = reason
     if reasons:
         lost = [str(one) for unit in sorted(reasons) for one in sites["site"].to_numpy()[order[store.place(unit)]]]
+        why = shortened(list(dict.fromkeys(reasons.values())), 1)
         raise FitError(
-            f"{len(reasons)} units of sites could not be fitted ({_named(list(dict.fromkeys(reasons.values())), 1)}); "
-            f"their sites are {_named(lost, _NAMED)}; all others are kept, and resume tries these again"
+            f"{len(reasons)} units of sites could not be fitted ({why}); "
+            f"their sites are {shortened(lost, _NAMED)}; all others are kept, and resume tries these again"
         )
 
 
@@ -175,9 +177,3 @@ def _ending(client: Client, store: Store) -> Iterator[None]:
         if client.status == "running" and not isinstance(error, (CancelledError, CommClosedError)):
             raise
         raise FitError(f"the connection to the scheduler was lost; {len(store.done())} {kept}") from error
-
-
-def _named(words: Sequence[str], most: int) -> str:
-    """Return the first of some words, and how many others there are."""
-    others = len(words) - most
-    return ", ".join(words[:most]) + (f" and {others} more" if others > 0 else "")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import binn_prob as bp
-from binn_prob.inference.lanes import Course, Lanes, advance, useful_devices, whitened
+from binn_prob.inference.lanes import Course, Lanes, advance, sharing_devices, whitened
 from binn_prob.inference.site_groups import SiteGroups, groups
 from binn_prob.models import SiteModel
 from binn_prob.sharding import site_mesh
@@ -190,7 +190,7 @@ def test_covariance_is_learnt_from_all_chains(target):
 
 @pytest.mark.parametrize(("shares", "devices", "useful"), [(2, 1, 1), (2, 3, 2), (4, 6, 4), (6, 4, 3), (5, 4, 1)])
 def test_devices_have_equally_many_shares(shares, devices, useful):
-    assert useful_devices(shares, devices) == useful
+    assert sharing_devices(shares, devices) == useful
 
 
 @given(sites=st.integers(1, 300), shares=st.integers(1, 5), at_once=st.integers(1, 70))
